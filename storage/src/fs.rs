@@ -12,12 +12,27 @@
 //!   `sync_disk`.
 //! - A removed or renamed file stays readable through handles that were open (as on POSIX).
 //! - After any sync returned an error, what that file holds past its last good sync is unknown: the
-//!   caller must not retry on the same handle (see ../shared: fsync errors lose dirty pages).
+//!   caller must not retry on the same handle: the operating system marks pages clean whose
+//!   write-back failed, so a second sync succeeds without having written them.
+//! - An error of write-back is told to the handles that were open when it happened. Whoever wrote
+//!   to a file keeps that handle open until its sync returned.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod memory;
+pub mod os;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use memory::MemoryFileSystem;
+pub use os::OsFileSystem;
 
 /// How [`FileSystem::open`] treats a file that is there or is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +69,10 @@ pub struct DiskSpace {
     pub available: u64,
 }
 
+/// Identity of a disk among those that one [`FileSystem`] reaches. It means nothing after a restart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DiskId(pub u64);
+
 /// A disk, or a part of one, under one root.
 pub trait FileSystem: Send + Sync + fmt::Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
@@ -69,8 +88,12 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Makes the names in this folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything on the disk that holds `path` durable: data and names (`syncfs`).
+    /// Makes everything on the disk that holds `path` durable: data and names (`syncfs`). An error
+    /// of kind `Unsupported` means that nothing was tried and every file is to be synced by itself.
     fn sync_disk(&self, path: &Path) -> io::Result<()>;
+    /// Names the disk that holds `path` (which exists): equal for folders that one `sync_disk`
+    /// covers, so that log directories of one disk share one flush thread.
+    fn disk_id(&self, path: &Path) -> io::Result<DiskId>;
     fn space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Whether data here outlives the process at all. Where it does not (memory), flushing is
     /// free and callers may complete a flush inline instead of through the flush thread.
@@ -100,6 +123,25 @@ pub trait File: Send + Sync + fmt::Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file's data and length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
+    /// The bytes from `position` on: `len` of them, fewer only at the end of the file. Memory files
+    /// hand out slices of what they hold; the others read into a new buffer.
+    fn read_bytes_at(&self, position: u64, len: usize) -> io::Result<Bytes> {
+        // A length that a damaged index suggested must not decide how much is allocated.
+        let left = self.len()?.saturating_sub(position);
+        let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut buf = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match self.read_at(&mut buf[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buf.truncate(filled);
+        Ok(buf.into())
+    }
     /// The operating system's file, where there is one: for `sendfile` and for mapping.
     fn os_file(&self) -> Option<&std::fs::File> {
         None
