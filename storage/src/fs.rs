@@ -21,6 +21,7 @@
 pub mod conformance;
 pub mod memory;
 pub mod os;
+pub mod sim;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use bytes::Bytes;
 
 pub use memory::MemoryFileSystem;
 pub use os::OsFileSystem;
+pub use sim::{SimFileSystem, SimOptions};
 
 /// How [`FileSystem::open`] treats a file that is there or is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
