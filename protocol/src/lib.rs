@@ -5,4 +5,7 @@
 //! Invariant: bytes from outside never panic and never allocate more than a small multiple of
 //! their size.
 
+pub mod error_code;
 pub mod model;
+
+pub use error_code::ErrorCode;
