@@ -7,5 +7,7 @@
 
 pub mod error_code;
 pub mod model;
+pub mod records;
+mod varint;
 
 pub use error_code::ErrorCode;

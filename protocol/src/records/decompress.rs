@@ -1,0 +1,253 @@
+//! Expanding the payload of a compressed batch, never beyond a bound.
+//!
+//! Owns: a `Read` over each codec, snappy's two framings, and expansion into memory. Never:
+//! trusts a length that the data names. Invariant: what is produced and kept stays below the
+//! caller's bound, however small the input that asks for more.
+
+use std::io::{self, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder;
+
+use super::codec::Codec;
+
+/// Why a payload could not be expanded.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecompressError {
+    #[error("the batch names a compression codec that does not exist")]
+    UnknownCodec,
+    #[error("the {codec} data is damaged: {reason}")]
+    Damaged { codec: Codec, reason: String },
+    #[error("the batch expands to more than {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+}
+
+/// The records of one payload as a stream.
+#[allow(missing_debug_implementations, reason = "the decoders have none")]
+pub struct Decompressor<'a> {
+    codec: Codec,
+    inner: Inner<'a>,
+    bytes_left: usize,
+    bytes_max: usize,
+}
+
+enum Inner<'a> {
+    None(&'a [u8]),
+    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+    Snappy(SnappyReader<'a>),
+    Lz4(Box<FrameDecoder<&'a [u8]>>),
+    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+}
+
+impl<'a> Decompressor<'a> {
+    /// A stream of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// Where the codec's state cannot be set up.
+    pub fn new(codec: Codec, payload: &'a [u8], bytes_max: usize) -> Result<Self, DecompressError> {
+        let inner = match codec {
+            Codec::None => Inner::None(payload),
+            Codec::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(payload))),
+            Codec::Snappy => Inner::Snappy(SnappyReader::new(payload, bytes_max)),
+            Codec::Lz4 => Inner::Lz4(Box::new(FrameDecoder::new(payload))),
+            Codec::Zstd => Inner::Zstd(
+                zstd::stream::read::Decoder::with_buffer(payload)
+                    .map_err(|error| damaged(codec, &error))?,
+            ),
+        };
+        Ok(Self { codec, inner, bytes_left: bytes_max, bytes_max })
+    }
+
+    /// Fills as much of `out` as one step of the decoder gives; 0 at the end.
+    ///
+    /// # Errors
+    /// Damaged data, or the first byte beyond the bound.
+    pub fn step(&mut self, out: &mut [u8]) -> Result<usize, DecompressError> {
+        let read = loop {
+            let read = match &mut self.inner {
+                Inner::None(rest) => rest.read(out),
+                Inner::Gzip(decoder) => decoder.read(out),
+                Inner::Snappy(decoder) => decoder.read(out),
+                Inner::Lz4(decoder) => decoder.read(out),
+                Inner::Zstd(decoder) => decoder.read(out),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    return Err(DecompressError::TooLarge { bytes_max: self.bytes_max });
+                }
+                Err(error) => return Err(damaged(self.codec, &error)),
+                Ok(read) => break read,
+            }
+        };
+        match self.bytes_left.checked_sub(read) {
+            Some(left) => self.bytes_left = left,
+            None => return Err(DecompressError::TooLarge { bytes_max: self.bytes_max }),
+        }
+        Ok(read)
+    }
+}
+
+fn damaged(codec: Codec, error: &io::Error) -> DecompressError {
+    DecompressError::Damaged { codec, reason: error.to_string() }
+}
+
+/// Expands a whole payload into memory, at most `bytes_max` bytes of it.
+///
+/// # Errors
+/// As [`Decompressor::step`].
+pub fn decompress(
+    codec: Codec,
+    payload: &[u8],
+    bytes_max: usize,
+) -> Result<Vec<u8>, DecompressError> {
+    const STEP: usize = 16 * 1024;
+    let mut decompressor = Decompressor::new(codec, payload, bytes_max)?;
+    let mut out = Vec::new();
+    let mut filled = 0;
+    loop {
+        // Doubling, so that the vector is never more than twice what the data really gave.
+        out.resize((filled * 2).max(filled + STEP), 0);
+        while filled < out.len() {
+            let read = decompressor.step(out.get_mut(filled..).unwrap_or_default())?;
+            if read == 0 {
+                out.truncate(filled);
+                return Ok(out);
+            }
+            filled += read;
+        }
+    }
+}
+
+/// What snappy-java (and so every Kafka client on the JVM) writes before its blocks.
+pub(super) const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
+
+/// Magic, version, lowest compatible version.
+pub(super) const XERIAL_HEADER: usize = 16;
+
+/// A copy element of three bytes yields 64 at most; nothing in snappy expands more than that.
+const SNAPPY_EXPANSION: usize = 32;
+
+/// Snappy in snappy-java's framing, or as one plain block, told apart by the magic.
+struct SnappyReader<'a> {
+    rest: &'a [u8],
+    framed: bool,
+    block: Vec<u8>,
+    position: usize,
+    bytes_max: usize,
+}
+
+impl<'a> SnappyReader<'a> {
+    fn new(payload: &'a [u8], bytes_max: usize) -> Self {
+        let framed = payload.len() >= XERIAL_HEADER && payload.starts_with(XERIAL_MAGIC);
+        let rest = if framed { &payload[XERIAL_HEADER..] } else { payload };
+        Self { rest, framed, block: Vec::new(), position: 0, bytes_max }
+    }
+
+    /// Expands the next block; `false` when there is none.
+    fn advance(&mut self) -> io::Result<bool> {
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        let chunk = if self.framed {
+            // Streams may be glued together; a header in the middle starts over.
+            if self.rest.starts_with(XERIAL_MAGIC) {
+                self.rest = self.rest.get(XERIAL_HEADER..).ok_or(io::ErrorKind::UnexpectedEof)?;
+                return Ok(true);
+            }
+            let (len, rest) =
+                self.rest.split_first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
+            let len = usize::try_from(i32::from_be_bytes(*len))
+                .map_err(|_| io::Error::other("a block has a negative length"))?;
+            let (chunk, rest) = rest.split_at_checked(len).ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.rest = rest;
+            chunk
+        } else {
+            std::mem::take(&mut self.rest)
+        };
+        let len = snap::raw::decompress_len(chunk).map_err(io::Error::other)?;
+        if len > self.bytes_max {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if len > chunk.len().saturating_mul(SNAPPY_EXPANSION) {
+            return Err(io::Error::other("a block claims more than its bytes can give"));
+        }
+        self.block.clear();
+        self.block.resize(len, 0);
+        self.position = 0;
+        snap::raw::Decoder::new().decompress(chunk, &mut self.block).map_err(io::Error::other)?;
+        Ok(true)
+    }
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.block.len() {
+            if !self.advance()? {
+                return Ok(0);
+            }
+        }
+        let available = self.block.get(self.position..).unwrap_or_default();
+        let len = available.len().min(out.len());
+        out[..len].copy_from_slice(&available[..len]);
+        self.position += len;
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::codec::Compression;
+    use crate::records::compress::compress;
+
+    fn sample() -> Vec<u8> {
+        (0..200_000u32).map(|n| (n % 251) as u8 ^ (n / 1_000) as u8).collect()
+    }
+
+    #[test]
+    fn every_codec_round_trips_at_several_levels() {
+        for codec in Codec::ALL {
+            for level in [None, Some(1), Some(9)] {
+                let packed = compress(Compression::new(codec, level), &sample()).expect("packed");
+                assert_eq!(decompress(codec, &packed, 1 << 20).as_ref(), Ok(&sample()));
+                assert_eq!(decompress(codec, &packed, 200_000).map(|out| out.len()), Ok(200_000));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_bound() {
+        let zeros = vec![0; 50 << 20];
+        for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
+            let packed = compress(codec.into(), &zeros).expect("packed");
+            let error = decompress(codec, &packed, 1 << 20);
+            assert_eq!(error, Err(DecompressError::TooLarge { bytes_max: 1 << 20 }), "{codec}");
+        }
+    }
+
+    #[test]
+    fn plain_snappy_is_read_too() {
+        let packed = snap::raw::Encoder::new().compress_vec(&sample()).expect("packed");
+        assert_eq!(decompress(Codec::Snappy, &packed, 1 << 20), Ok(sample()));
+        // A claim of 256 MiB from nine bytes allocates nothing.
+        let liar = [0x80, 0x80, 0x80, 0x80, 0x01, 0, 0, 0, 0];
+        assert!(matches!(
+            decompress(Codec::Snappy, &liar, usize::MAX),
+            Err(DecompressError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn damaged_data_is_an_error() {
+        for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
+            let packed = compress(codec.into(), &sample()).expect("packed");
+            // Not the last bytes: the lz4 decoder does without the end mark.
+            for cut in [1, packed.len() / 2, packed.len() - 5] {
+                let result = decompress(codec, &packed[..cut], 1 << 20);
+                assert!(result != Ok(sample()), "{codec} cut at {cut}");
+            }
+            assert!(decompress(codec, b"no such format", 1 << 20).is_err(), "{codec}");
+        }
+    }
+}
