@@ -6,6 +6,9 @@
 //! their size.
 
 pub mod error_code;
+pub mod frame;
+pub mod guard;
+pub mod messages;
 pub mod model;
 pub mod records;
 mod varint;
