@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::protocol::Request;
 
 use crate::guard::{self, GuardError};
+use crate::rope::EncodeError;
 
 /// The key of ApiVersions, whose rules are its own.
 pub const API_VERSIONS: i16 = 18;
@@ -128,6 +130,42 @@ impl ResponseHead {
     }
 }
 
+/// A request as clients send it: size, header, body.
+///
+/// # Errors
+/// Where the message has a value that its version cannot carry, the client id or the frame is
+/// too long for the protocol.
+pub fn encode_request<R: Request>(
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    request: &R,
+) -> Result<Bytes, EncodeError> {
+    let mut out = BytesMut::with_capacity(256);
+    out.put_i32(0);
+    out.put_i16(R::KEY);
+    out.put_i16(version);
+    out.put_i32(correlation_id);
+    match client_id {
+        None => out.put_i16(-1),
+        Some(id) => {
+            let len = i16::try_from(id.len()).map_err(|_| EncodeError::TooLarge(id.len()))?;
+            out.put_i16(len);
+            out.put_slice(id.as_bytes());
+        }
+    }
+    if is_request_header_flexible(R::KEY, version) {
+        out.put_u8(0);
+    }
+    request
+        .encode(&mut out, version)
+        .map_err(|error| EncodeError::Message { version, reason: error.to_string() })?;
+    let size = out.len() - SIZE_PREFIX;
+    let size = i32::try_from(size).map_err(|_| EncodeError::TooLarge(size))?;
+    out[..SIZE_PREFIX].copy_from_slice(&size.to_be_bytes());
+    Ok(out.freeze())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +199,24 @@ mod tests {
         assert_eq!(odd.head.response(), ResponseHead { correlation_id: 77, flexible: false });
         let odd = parse_request(&frame(API_VERSIONS, 99, &[0, 0, 0, 1])).expect("far version");
         assert_eq!((odd.body.len(), odd.head.response().flexible), (1, false));
+    }
+
+    #[test]
+    fn requests_are_written_as_they_are_read() {
+        for version in [1, 9] {
+            let request = crate::messages::MetadataRequest::default();
+            let frame = encode_request(version, 5, Some("me"), &request).expect("encodable");
+            assert_eq!(
+                frame.len() - SIZE_PREFIX,
+                u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize
+            );
+            let read = parse_request(&frame.slice(SIZE_PREFIX..)).expect("sound");
+            assert_eq!((read.head.api_key, read.head.api_version), (3, version));
+            assert_eq!(read.head.client_id_text(), "me");
+            let decoded: crate::messages::MetadataRequest =
+                crate::messages::decode_request(version, read.body).expect("sound");
+            assert_eq!(decoded, request);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod messages;
 pub mod model;
 pub mod records;
+pub mod rope;
 mod varint;
 
 pub use error_code::ErrorCode;
