@@ -3,12 +3,21 @@
 //! Owns: decoding an admitted body, and the names under which the other crates reach messages.
 //! Never: decodes what the guard has not seen. Invariant: `decode` neither panics nor aborts.
 
+mod describe_log_dirs;
+mod list_offsets;
+mod wire;
+
 use bytes::Bytes;
 pub use kafka_protocol::messages::*;
 pub use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange,
 };
 
+// These stand before the names of the same messages that kafka-protocol has.
+pub use self::describe_log_dirs::{
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+};
+pub use self::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::guard::{Admitted, GuardError};
 
 /// Why a body is not the request it is said to be.
