@@ -34,14 +34,10 @@ struct InternalTopic {
 }
 
 impl ControllerSettings {
-    /// From the values that the node was started with.
-    ///
-    /// # Errors
-    /// A value is refused.
-    pub fn from_static(static_values: Values) -> Result<Self, ConfigError> {
-        let layers = ConfigLayers::from_static(static_values);
-        let config = BrokerConfig::from_layers(&layers)?;
-        Ok(Self {
+    /// From a node's configuration and the values that it was started with.
+    #[must_use]
+    pub fn new(config: &BrokerConfig, static_values: Values) -> Self {
+        Self {
             node_id: NodeId(config.node.node_id),
             num_partitions: config.topics.partitions_default,
             default_replication_factor: config.topics.replication_factor_default,
@@ -56,8 +52,18 @@ impl ControllerSettings {
                 replication_factor: config.transactions.topic_replication_factor,
                 segment_bytes: config.transactions.topic_segment_bytes.bytes(),
             },
-            static_values: layers.static_values,
-        })
+            static_values,
+        }
+    }
+
+    /// From the values that a node was started with.
+    ///
+    /// # Errors
+    /// A value is refused.
+    pub fn from_static(static_values: Values) -> Result<Self, ConfigError> {
+        let layers = ConfigLayers::from_static(static_values);
+        let config = BrokerConfig::from_layers(&layers)?;
+        Ok(Self::new(&config, layers.static_values))
     }
 
     /// All layers of a broker's configuration as the image has them. Static values are this node's.
