@@ -4,9 +4,25 @@
 //! Never: knows replication, topics of a cluster, a runtime, a socket, or asks the time.
 
 pub mod checkpoint;
+mod error;
+pub mod file_name;
 pub mod flush;
 pub mod fs;
+mod handles;
+pub mod index;
+pub mod leader_epoch;
 pub mod log_dir;
+pub mod partition_metadata;
+pub mod producer_state;
+pub mod seal;
+pub mod segment;
+mod settings;
+
+pub use error::{AppendError, Damage, DamageFault, LogError, ReadError};
+pub use handles::HandleCache;
+pub use index::AbortedTxn;
+pub use producer_state::{AppendOrigin, ProducerError};
+pub use settings::{CleanupPolicy, LogSettings};
 
 /// Files that a real Kafka wrote.
 #[cfg(test)]
