@@ -11,18 +11,26 @@ pub mod fs;
 mod handles;
 pub mod index;
 pub mod leader_epoch;
+pub mod log;
 pub mod log_dir;
 pub mod partition_metadata;
 pub mod producer_state;
 pub mod seal;
 pub mod segment;
 mod settings;
+mod tail_cache;
 
 pub use error::{AppendError, Damage, DamageFault, LogError, ReadError};
 pub use handles::HandleCache;
 pub use index::AbortedTxn;
+pub use log::{
+    AfterRecoveryPoint, AppendInfo, DeletedSegment, DeletionReason, LeaderAppend, LeaderBatch,
+    LogHealth, LogRead, LogResources, LogSlice, MinOneBatch, OpenContext, PartitionLog,
+    RecoveryReport, Shutdown, TimestampedOffset, TornTail,
+};
 pub use producer_state::{AppendOrigin, ProducerError};
 pub use settings::{CleanupPolicy, LogSettings};
+pub use tail_cache::TailBudget;
 
 /// Files that a real Kafka wrote.
 #[cfg(test)]

@@ -146,11 +146,10 @@ impl GroupShard {
         effects
     }
 
-    /// When [`Input::Tick`] is due; never for a shard without groups.
+    /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoTime> {
-        let cleanup = self.next_cleanup.filter(|_| !self.groups.is_empty());
-        match (self.timers.next(), cleanup) {
+        match (self.timers.next(), self.next_cleanup) {
             (Some(timer), Some(cleanup)) => Some(timer.min(cleanup)),
             (timer, cleanup) => timer.or(cleanup),
         }

@@ -1,0 +1,87 @@
+//! Producer snapshots, and closing a log so that it opens without being examined.
+//!
+//! Owns: when snapshot files are written and pruned. Never: what a snapshot says.
+
+use ottla_protocol::model::{Now, Offset};
+
+use super::PartitionLog;
+use crate::error::LogError;
+use crate::file_name::{FileKind, SegmentFileName};
+use crate::producer_state::snapshot;
+use crate::segment::Segment;
+
+/// Snapshots kept besides those at the beginning of a segment.
+const STRAY_SNAPSHOTS: usize = 2;
+
+impl PartitionLog {
+    /// Writes producer state as of the log's end. It becomes durable with the next flush. Called
+    /// when a segment is rolled; a driver that does it with every recovery-point checkpoint bounds
+    /// how much a restart has to replay.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written: nothing is lost, recovery replays more.
+    pub fn take_producer_snapshot(&mut self) -> Result<(), LogError> {
+        let offset = self.log_end;
+        if self.snapshots.contains(&offset) {
+            return Ok(());
+        }
+        let name = SegmentFileName::live(offset, FileKind::ProducerSnapshot);
+        let path = self.folder.path(name);
+        match self.folder.write_small(&path, &snapshot::encode(&self.producers)) {
+            Ok(file) => self.durability.file(file),
+            Err(error) => {
+                // Half a snapshot is noticed by its CRC; best not to leave it.
+                let _ = self.folder.remove(&path);
+                return Err(LogError::io("write", &path)(error));
+            }
+        }
+        let dir = self.folder.dir.to_path_buf();
+        self.durability.dir(dir);
+        self.snapshots.insert(offset);
+        self.prune_snapshots();
+        Ok(())
+    }
+
+    /// Keeps those at segments' bases, from which one segment's state can be rebuilt, and the
+    /// newest of the others.
+    fn prune_snapshots(&mut self) {
+        let at_segment =
+            |offset: &Offset| self.segments.iter().any(|segment| segment.base() == *offset);
+        let stray: Vec<Offset> =
+            self.snapshots.iter().filter(|offset| !at_segment(offset)).copied().collect();
+        let surplus = stray.len().saturating_sub(STRAY_SNAPSHOTS);
+        for offset in &stray[..surplus] {
+            let name = SegmentFileName::live(*offset, FileKind::ProducerSnapshot);
+            if self.folder.remove(&self.folder.path(name)).is_ok() {
+                self.snapshots.remove(offset);
+            }
+        }
+    }
+
+    /// Makes everything durable and notes what is true of every segment, so that the next opening
+    /// with [`Shutdown::Clean`](super::Shutdown::Clean) reads next to nothing. The log may be used
+    /// after it; then the shutdown is no longer clean.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be written or synced, or the log is damaged or offline: the next
+    /// opening must not be told that the shutdown was clean.
+    pub fn close_clean(&mut self, now: Now) -> Result<(), LogError> {
+        self.writable()?;
+        self.producers.expire(now.wall, self.settings.producer_id_expiration);
+        self.take_producer_snapshot()?;
+        if self.active().size() > 0 {
+            self.seal_active();
+        }
+        let dir = self.folder.dir.to_path_buf();
+        let seals = self.segments.iter().filter_map(Segment::seal);
+        let file = self
+            .seals
+            .rewrite(&self.folder, seals)
+            .map_err(LogError::io("write the seals of", &dir))?;
+        self.durability.file(file);
+        self.durability.dir(dir);
+        self.flush_now()
+    }
+}

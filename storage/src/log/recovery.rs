@@ -1,0 +1,441 @@
+//! Finding where a log ends, and what of it can be believed.
+//!
+//! Owns: the scan past the recovery point, telling a torn end from damage, rebuilding epochs and
+//! producers. Never: cuts anything that may have been acknowledged: only an end behind which no
+//! good batch follows, past the recovery point.
+//!
+//! # How a bad place is judged
+//!
+//! ```text
+//!   below the recovery point                        damage
+//!   past it, a good batch follows somewhere         damage, or cut if the context says so
+//!   past it, a whole batch with a wrong offset      damage: a torn write does not look like that
+//!   past it, nothing follows                        torn: never acknowledged, cut
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_protocol::model::{LeaderEpoch, Offset};
+
+use super::open::{AfterRecoveryPoint, OpenContext, Shutdown, latest_below};
+use super::{LogHealth, PartitionLog};
+use crate::error::{Damage, DamageFault, LogError};
+use crate::file_name::{FileKind, SegmentFileName};
+use crate::producer_state::ProducerState;
+use crate::producer_state::snapshot::{self, Expiry};
+use crate::seal::Seals;
+use crate::segment::Segment;
+use crate::segment::scan::{BatchScan, Gaps, ScanError, find_frame, verify_crc};
+
+/// An end that was cut off: written in part when the process or the machine stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TornTail {
+    pub file: PathBuf,
+    pub position: u64,
+    pub bytes: u64,
+    /// The log's end now.
+    pub end: Offset,
+    pub fault: DamageFault,
+}
+
+/// What opening found and did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecoveryReport {
+    pub segments: usize,
+    /// Bytes of batches that were read and checked.
+    pub scanned_bytes: u64,
+    pub torn: Option<TornTail>,
+    pub damage: Option<Damage>,
+    /// Files that were on their way out, or had no log.
+    pub removed: Vec<String>,
+    /// Files of compaction that got their final names.
+    pub swapped: Vec<String>,
+    /// The epoch checkpoint was missing or damaged.
+    pub epochs_rebuilt: bool,
+    /// The snapshot that producer state began with.
+    pub snapshot: Option<Offset>,
+}
+
+impl RecoveryReport {
+    pub(super) fn changed_names(&self) -> bool {
+        !self.removed.is_empty() || !self.swapped.is_empty()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lost {
+    Yes,
+    No,
+}
+
+/// A place where the walk over a log stopped.
+#[derive(Debug)]
+struct BadPlace {
+    index: usize,
+    position: u64,
+    expected: Offset,
+    fault: DamageFault,
+}
+
+impl PartitionLog {
+    /// Sets the log's end, after examining what the context does not vouch for.
+    pub(super) fn find_end(
+        &mut self,
+        ctx: &OpenContext,
+        seals: &Seals,
+        report: &mut RecoveryReport,
+    ) -> Result<(), LogError> {
+        // Until it is known, nothing may look beyond the segments' own files.
+        self.log_end = Offset(i64::MAX);
+        let last = self.segments.len() - 1;
+        let from = match ctx.shutdown {
+            Shutdown::Clean => last,
+            Shutdown::Unclean => self.segment_index(ctx.recovery_point),
+        };
+        let closed = match ctx.shutdown {
+            Shutdown::Clean => last + 1,
+            Shutdown::Unclean => from,
+        };
+        let mut bad = self.check_sealed(closed, seals)?;
+        let scan_from = bad.is_none().then(|| match ctx.shutdown {
+            Shutdown::Clean => self.walk_to_end(last),
+            Shutdown::Unclean => self.scan_from(from, ctx, report),
+        });
+        let mut end = Offset::ZERO;
+        match scan_from.transpose()? {
+            Some(Ok(found)) => end = found,
+            Some(Err(place)) => bad = Some(place),
+            None => {}
+        }
+        let synced = seals.cut.map_or(ctx.recovery_point, |cut| cut.min(ctx.recovery_point));
+        if bad.is_none() && end < synced {
+            let position = self.segments[last].size();
+            let fault = DamageFault::EndsEarly { synced, found: end };
+            bad = Some(BadPlace { index: last, position, expected: end, fault });
+        }
+        match bad {
+            None => self.log_end = end,
+            Some(bad) => self.judge(bad, ctx, report)?,
+        }
+        self.durability.restart(match ctx.shutdown {
+            Shutdown::Clean => self.log_end,
+            Shutdown::Unclean => ctx.recovery_point.min(self.log_end),
+        });
+        Ok(())
+    }
+
+    /// Whether segments below `to` are as they were when they were closed, by their lengths.
+    fn check_sealed(&self, to: usize, seals: &Seals) -> Result<Option<BadPlace>, LogError> {
+        for (index, segment) in self.segments[..to].iter().enumerate() {
+            let Some(seal) = seals.by_base.get(&segment.base()) else { continue };
+            let next = self.segments.get(index + 1).map_or(seal.next_offset, Segment::base);
+            let fault = if segment.size() < seal.log_bytes {
+                DamageFault::Shortened { sealed: seal.log_bytes, found: segment.size() }
+            } else if self.gaps() == Gaps::Refused && seal.next_offset < next {
+                DamageFault::EndsEarly { synced: next, found: seal.next_offset }
+            } else {
+                continue;
+            };
+            let expected = match self.walk_to_end(index)? {
+                Ok(end) => end,
+                Err(place) => place.expected,
+            };
+            let position = segment.size();
+            return Ok(Some(BadPlace { index, position, expected, fault }));
+        }
+        Ok(None)
+    }
+
+    /// The end of a segment whose bytes are believed: from the last indexed batch on.
+    fn walk_to_end(&self, index: usize) -> Result<Result<Offset, BadPlace>, LogError> {
+        let segment = &self.segments[index];
+        if let Some(seal) = segment.seal() {
+            return Ok(Ok(seal.next_offset));
+        }
+        let start = segment.last_indexed(&self.folder)?;
+        let mut scan =
+            segment.scan(&self.folder, start).map_err(segment.io("read", &self.folder))?;
+        loop {
+            match scan.advance() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(Ok(scan.expected())),
+                Err(error) => {
+                    return self.bad_place(index, scan.expected(), error).map(Err);
+                }
+            }
+        }
+    }
+
+    fn bad_place(
+        &self,
+        index: usize,
+        expected: Offset,
+        error: ScanError,
+    ) -> Result<BadPlace, LogError> {
+        match error {
+            ScanError::Io(error) => Err(self.segments[index].io("read", &self.folder)(error)),
+            ScanError::Fault { position, fault } => {
+                Ok(BadPlace { index, position, expected, fault: fault.into() })
+            }
+        }
+    }
+
+    /// Examines every batch from the recovery point on. Answers the log's end.
+    fn scan_from(
+        &mut self,
+        from: usize,
+        ctx: &OpenContext,
+        report: &mut RecoveryReport,
+    ) -> Result<Result<Offset, BadPlace>, LogError> {
+        let mut expected = self.segments[from].base();
+        for index in from..self.segments.len() {
+            let segment = &self.segments[index];
+            let base = segment.base();
+            let gap = expected < base && self.gaps() == Gaps::Refused;
+            if index > from && (gap || expected > base) {
+                let fault = DamageFault::EndsEarly { synced: base, found: expected };
+                let position = self.segments[index - 1].size();
+                return Ok(Err(BadPlace { index: index - 1, position, expected, fault }));
+            }
+            let position = if index == from {
+                segment.start_for(&self.folder, ctx.recovery_point)?
+            } else {
+                0
+            };
+            match self.scan_segment(index, position, report)? {
+                Ok(end) => expected = end,
+                Err(place) => return Ok(Err(place)),
+            }
+        }
+        Ok(Ok(expected))
+    }
+
+    /// Examines one segment from `position` on, and indexes it anew from there.
+    fn scan_segment(
+        &mut self,
+        index: usize,
+        position: u64,
+        report: &mut RecoveryReport,
+    ) -> Result<Result<Offset, BadPlace>, LogError> {
+        let gaps = self.gaps();
+        let interval = self.settings.index_interval_bytes;
+        let folder = self.folder.clone();
+        let segment = &mut self.segments[index];
+        let (base, size) = (segment.base(), segment.size());
+        let path = segment.log_path(&folder);
+        let file = segment.file(&folder).map_err(LogError::io("open", &path))?;
+        // Where the recovery point led us, offsets go on from what is there.
+        let start = match position {
+            0 => base,
+            _ => segment.frame_at(&folder, position)?.map_or(base, |f| f.header.base_offset),
+        };
+        segment.rewind(&folder, position, start).map_err(LogError::io("index", &path))?;
+        let mut scan =
+            BatchScan::new(Arc::clone(&file), position..size, base).expecting(start, gaps);
+        loop {
+            let expected = scan.expected();
+            let next = scan.advance().and_then(|frame| match frame {
+                Some(frame) => verify_crc(&*file, &frame).map(|()| Some(frame)),
+                None => Ok(None),
+            });
+            let frame = match next {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Ok(expected)),
+                Err(error) => return self.bad_place(index, expected, error).map(Err),
+            };
+            report.scanned_bytes += frame.size();
+            segment.note(&folder, &frame.header, interval);
+            let (epoch, start) = (frame.header.leader_epoch, frame.header.base_offset);
+            if self.epochs.latest().is_none_or(|latest| epoch > latest)
+                && self.epochs.assign(epoch, start)
+            {
+                self.durability.epochs_changed(start);
+            }
+            // It may be in the page cache only: the next flush is to make it durable.
+            if frame.end() == size {
+                self.durability.file(Arc::clone(&file));
+            }
+        }
+    }
+
+    /// Decides what a bad place is, and sets the log's end before it.
+    fn judge(
+        &mut self,
+        bad: BadPlace,
+        ctx: &OpenContext,
+        report: &mut RecoveryReport,
+    ) -> Result<(), LogError> {
+        let BadPlace { index, position, expected, fault } = bad;
+        let path = self.segments[index].log_path(&self.folder);
+        self.log_end = expected;
+        let file_len = self.file_len(index)?;
+        let next_good = self.good_batch_after(index, position, file_len, expected)?;
+        let vouched = ctx.shutdown == Shutdown::Clean || expected < ctx.recovery_point;
+        let whole = self.whole_batch_at(index, position, file_len)?;
+        let doubtful = next_good.is_some() || whole;
+        if vouched || (doubtful && ctx.after_recovery_point == AfterRecoveryPoint::Report) {
+            let damage = Damage { file: path, position, from: expected, to: next_good, fault };
+            self.confine(index, position, damage.clone());
+            report.damage = Some(damage);
+            return Ok(());
+        }
+        tracing::warn!(file = %path.display(), position, %fault, "cutting an unfinished end");
+        let bytes = file_len.saturating_sub(position);
+        report.torn = Some(TornTail { file: path, position, bytes, end: expected, fault });
+        self.cut_behind(index, position, expected)
+    }
+
+    fn file_len(&self, index: usize) -> Result<u64, LogError> {
+        let segment = &self.segments[index];
+        let file = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
+        file.len().map_err(segment.io("read", &self.folder))
+    }
+
+    /// The base offset of the first good batch behind a bad place.
+    fn good_batch_after(
+        &self,
+        index: usize,
+        position: u64,
+        file_len: u64,
+        expected: Offset,
+    ) -> Result<Option<Offset>, LogError> {
+        for (at, segment) in self.segments.iter().enumerate().skip(index) {
+            let range = if at == index { position + 1..file_len } else { 0..segment.size() };
+            let file = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
+            let found = find_frame(&*file, range, segment.base(), expected)
+                .map_err(segment.io("read", &self.folder))?;
+            if let Some(frame) = found {
+                return Ok(Some(frame.header.base_offset));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a whole batch with a good CRC stands at a bad place: then what is wrong is its
+    /// offset, which the CRC does not cover.
+    fn whole_batch_at(&self, index: usize, position: u64, file_len: u64) -> Result<bool, LogError> {
+        let segment = &self.segments[index];
+        let file = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
+        crate::segment::scan::is_whole_batch(&*file, position, file_len)
+            .map_err(segment.io("read", &self.folder))
+    }
+
+    /// The log ends at damage; what is behind it stays on disk and is no part of the log.
+    fn confine(&mut self, index: usize, position: u64, damage: Damage) {
+        self.stranded.extend(self.segments.drain(index + 1..));
+        self.segments[index].confine(position);
+        self.log_end = damage.from;
+        tracing::error!(%damage, "the log is damaged");
+        self.health = LogHealth::Damaged(Box::new(damage));
+    }
+
+    /// Assigns epochs again from the batches' headers.
+    pub(super) fn rebuild_epochs(&mut self, report: &mut RecoveryReport) -> Result<(), LogError> {
+        self.epochs.clear();
+        let mut found: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        for index in 0..self.segments.len() {
+            let base = self.segments[index].base();
+            let walked = self.walk(index, base, |frame, _| {
+                let epoch = frame.header.leader_epoch;
+                if found.last().is_none_or(|(latest, _)| epoch > *latest) {
+                    found.push((epoch, frame.header.base_offset));
+                }
+                Ok(())
+            });
+            self.tolerate(walked, report)?;
+        }
+        for (epoch, start) in found {
+            if start < self.log_end {
+                self.change_epochs(start, |epochs| epochs.assign(epoch, start));
+                report.epochs_rebuilt = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Damage met on the way ends the log before it, instead of failing the opening.
+    fn tolerate(
+        &mut self,
+        walked: Result<(), LogError>,
+        report: &mut RecoveryReport,
+    ) -> Result<Lost, LogError> {
+        let damage = match walked {
+            Ok(()) => return Ok(Lost::No),
+            Err(LogError::Damaged(damage)) => *damage,
+            Err(error) => return Err(error),
+        };
+        let base = damage
+            .file
+            .file_name()
+            .and_then(|name| SegmentFileName::parse(name.to_str()?))
+            .filter(|name| name.kind == FileKind::Log)
+            .map_or(damage.from, |name| name.base);
+        let index = self.segment_index(base);
+        let position = damage.position;
+        report.damage = Some(damage.clone());
+        self.confine(index, position, damage);
+        Ok(Lost::Yes)
+    }
+
+    /// Brings producer state to the log's end: the newest usable snapshot, and the batches since.
+    pub(super) fn load_producers(
+        &mut self,
+        ctx: &OpenContext,
+        report: &mut RecoveryReport,
+    ) -> Result<(), LogError> {
+        loop {
+            let expiry = Expiry::At(ctx.now.wall, self.settings.producer_id_expiration);
+            let (mut state, at) = self.load_snapshot(self.log_end, expiry)?;
+            report.snapshot = self.snapshots.contains(&at).then_some(at);
+            let mut lost = Lost::No;
+            let mut index = self.segment_index(at);
+            while index < self.segments.len() && lost == Lost::No {
+                let from = at.max(self.segments[index].base());
+                let walked = self.replay(index, from, &mut state, |_| {});
+                lost = self.tolerate(walked, report)?;
+                index += 1;
+            }
+            if lost == Lost::Yes {
+                self.log_start = self.log_start.min(self.log_end);
+                continue;
+            }
+            state.set_end(self.log_end);
+            state.on_log_start(self.log_start);
+            self.producers = state;
+            break;
+        }
+        self.producers.expire(ctx.now.wall, self.settings.producer_id_expiration);
+        self.drop_snapshots_beyond(self.log_end)
+    }
+
+    /// The newest snapshot at or below `limit` that can be read, and its offset; else an empty
+    /// state at the first segment.
+    pub(super) fn load_snapshot(
+        &self,
+        limit: Offset,
+        expiry: Expiry,
+    ) -> Result<(ProducerState, Offset), LogError> {
+        let mut limit = limit;
+        while let Some(at) = latest_below(&self.snapshots, limit) {
+            let path = self.folder.path(SegmentFileName::live(at, FileKind::ProducerSnapshot));
+            let bytes = self
+                .folder
+                .read_small(&path, 1 << 30)
+                .map_err(LogError::io("read", &path))?
+                .unwrap_or_default();
+            match snapshot::decode(&bytes, at, expiry) {
+                Ok(state) => return Ok((state, at)),
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), %error, "trying an older snapshot");
+                }
+            }
+            if at == Offset::ZERO {
+                break;
+            }
+            limit = at.plus(-1);
+        }
+        let first = self.segments.first().map_or(Offset::ZERO, Segment::base);
+        Ok((ProducerState::starting_at(first), first))
+    }
+}

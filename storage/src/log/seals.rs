@@ -1,0 +1,74 @@
+//! The `segment-seals` file of one log.
+//!
+//! Owns: appending to it and rewriting it. Never: decides what is sealed.
+//! Losing it costs rebuilding indexes when they are next used, so that its errors are not fatal.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use ottla_protocol::model::Offset;
+
+use crate::file_name::SEGMENT_SEALS;
+use crate::fs::{File, OpenMode};
+use crate::handles::Folder;
+use crate::seal::{self, Seal};
+
+#[derive(Debug, Default)]
+pub(super) struct SealFile {
+    /// Where the next record goes; 0 while there is no usable file.
+    end: u64,
+}
+
+/// No file with more is read: a million segments.
+const BYTES_MAX: u64 = 68 << 20;
+
+impl SealFile {
+    /// Reads the file, if there is one.
+    pub(super) fn load(folder: &Folder) -> io::Result<(Self, seal::Seals)> {
+        let path = folder.dir.join(SEGMENT_SEALS);
+        let bytes = folder.read_small(&path, BYTES_MAX)?.unwrap_or_default();
+        Ok((Self { end: seal::valid_bytes(&bytes) as u64 }, seal::parse(&bytes)))
+    }
+
+    /// Appends a record; the caller syncs the file.
+    pub(super) fn append(&mut self, folder: &Folder, record: &[u8]) -> io::Result<Arc<dyn File>> {
+        let file = folder.fs.open(&folder.dir.join(SEGMENT_SEALS), OpenMode::Create)?;
+        let head = seal::file_head();
+        let parts: &[&[u8]] = if self.end == 0 { &[&head, record] } else { &[record] };
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        file.write_all_at(&slices, self.end)?;
+        self.end += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        Ok(file)
+    }
+
+    /// Says that the log is about to be cut at `at`, so that what was sealed of the segments from
+    /// `bases` on no longer holds. Durable on return.
+    pub(super) fn void(
+        &mut self,
+        folder: &Folder,
+        bases: impl Iterator<Item = Offset>,
+        at: Offset,
+    ) -> io::Result<()> {
+        let records: Vec<u8> = bases.flat_map(|base| seal::encode_void(base, at)).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.append(folder, &records)?.sync_data()
+    }
+
+    /// Writes the file anew with just these seals, at a clean close. Answers it to be synced.
+    pub(super) fn rewrite<'a>(
+        &mut self,
+        folder: &Folder,
+        seals: impl Iterator<Item = &'a Seal>,
+    ) -> io::Result<Arc<dyn File>> {
+        let mut bytes = seal::file_head().to_vec();
+        bytes.extend(seals.flat_map(seal::encode));
+        let path = folder.dir.join(SEGMENT_SEALS);
+        let fresh = folder.dir.join(format!("{SEGMENT_SEALS}.tmp"));
+        let file = folder.write_small(&fresh, &bytes)?;
+        folder.fs.rename(&fresh, &path)?;
+        self.end = bytes.len() as u64;
+        Ok(file)
+    }
+}
