@@ -4,6 +4,7 @@
 //! Never: knows replication, topics of a cluster, a runtime, a socket, or asks the time.
 
 pub mod checkpoint;
+pub mod cleaner;
 mod error;
 pub mod file_name;
 pub mod flush;
@@ -13,6 +14,7 @@ pub mod index;
 pub mod leader_epoch;
 pub mod log;
 pub mod log_dir;
+pub mod offline;
 pub mod partition_metadata;
 pub mod producer_state;
 pub mod seal;

@@ -35,6 +35,7 @@ use crate::tail_cache::{TailBudget, TailCache};
 
 mod append;
 mod close;
+mod compact;
 mod durability;
 mod lookup;
 mod open;

@@ -44,6 +44,16 @@ pub(super) struct Doomed {
     paths: Vec<PathBuf>,
 }
 
+impl Doomed {
+    pub(super) const fn new(due: MonoTime) -> Self {
+        Self { due, paths: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, path: PathBuf) {
+        self.paths.push(path);
+    }
+}
+
 impl PartitionLog {
     /// Begins a new segment at the log's end, unless the active one is empty.
     ///

@@ -1,0 +1,251 @@
+//! Compaction of this log, the parts that need its lock: what can be cleaned, and swapping the new
+//! segments in.
+//!
+//! Owns: the order of the swap. Never: reads or writes records, which `cleaner` does unlocked.
+//!
+//! # The swap
+//!
+//! ```text
+//!   .cleaned synced ─> seal synced ─> .swap, folder synced ─> old ones .deleted ─> live
+//!   crash before: the old segments          crash behind: opening finishes the swap
+//! ```
+//!
+//! The seal goes first: one that tells of more bytes than the file has would pass for damage, one
+//! that tells of fewer is only not believed.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::model::{Now, Offset, Timestamp};
+
+use super::PartitionLog;
+use super::retention::Doomed;
+use crate::cleaner::range::{CleanableRange, CompactionSettings, RangeInput, SegmentAge};
+use crate::cleaner::{CleanError, CleanPlan, CleanedGroup, LastRecord, SourceSegment};
+use crate::error::LogError;
+use crate::file_name::{FileKind, FileStage, SegmentFileName};
+use crate::segment::{FileLengths, Segment};
+
+impl PartitionLog {
+    /// What of this log can be cleaned, with the cleaner checkpoint's offset and the last stable
+    /// offset. Cheap unless a compaction lag is set: then timestamps are looked up.
+    ///
+    /// # Errors
+    ///
+    /// Segments cannot be read, or the log is damaged or offline.
+    pub fn cleanable(
+        &self,
+        cleaned_up_to: Option<Offset>,
+        last_stable: Offset,
+        settings: &CompactionSettings,
+        now: Timestamp,
+    ) -> Result<CleanableRange, LogError> {
+        self.writable()?;
+        let closed: Vec<SegmentAge> = self
+            .closed()
+            .map(|segment| {
+                let first_timestamp = match settings.lag_max {
+                    Some(_) => segment.first_timestamp(&self.folder)?,
+                    None => None,
+                };
+                let max_timestamp = match settings.lag_min.is_zero() {
+                    true => None,
+                    false => Some(segment.max_timestamp(&self.folder)?.timestamp),
+                };
+                let (base, bytes) = (segment.base(), segment.size());
+                Ok(SegmentAge { base, bytes, first_timestamp, max_timestamp })
+            })
+            .collect::<Result<_, LogError>>()?;
+        let input = RangeInput {
+            log_start: self.log_start,
+            log_end: self.log_end,
+            last_stable,
+            active_base: self.active().base(),
+            cleaned_up_to,
+            closed: &closed,
+            now,
+        };
+        Ok(CleanableRange::of(input, settings))
+    }
+
+    /// Everything that a cleaning of this range needs, so that it can go on without the log.
+    ///
+    /// # Errors
+    ///
+    /// Segments cannot be opened, or the log is damaged or offline.
+    pub fn clean_plan(
+        &self,
+        range: &CleanableRange,
+        settings: &CompactionSettings,
+    ) -> Result<CleanPlan, LogError> {
+        self.writable()?;
+        let mut segments = Vec::new();
+        for (index, segment) in self.closed().enumerate() {
+            if segment.base() >= range.first_uncleanable {
+                break;
+            }
+            let log = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
+            let indexes = segment.indexes();
+            segments.push(SourceSegment {
+                base: segment.base(),
+                next_base: self.segment_end(index),
+                log,
+                log_bytes: segment.size(),
+                offset_index_bytes: indexes.offsets.bytes(),
+                time_index_bytes: indexes.times.bytes(),
+            });
+        }
+        let first = segments.first().map_or(self.log_start, |segment| segment.base);
+        let producers: BTreeMap<_, _> = self
+            .producers
+            .iter()
+            .map(|(id, entry)| {
+                let last_data_offset = entry.last_batch().map(|batch| batch.last_offset);
+                (id, LastRecord { last_data_offset, epoch: entry.epoch })
+            })
+            .collect();
+        Ok(CleanPlan {
+            fs: std::sync::Arc::clone(&self.folder.fs),
+            dir: self.folder.dir.to_path_buf(),
+            segments,
+            first_dirty: range.first_dirty,
+            first_uncleanable: range.first_uncleanable,
+            aborted: self.aborted_transactions(first, range.first_uncleanable)?,
+            producers,
+            delete_retention_millis: i64::try_from(settings.delete_retention.as_millis())
+                .unwrap_or(i64::MAX),
+            segment_bytes: self.settings.segment_bytes.into(),
+            index_bytes_max: self.settings.index_bytes_max.into(),
+            index_interval_bytes: self.settings.index_interval_bytes,
+        })
+    }
+
+    /// Puts a cleaned segment in the place of those it was made from. Readers of those finish on
+    /// them; their files go after `file.delete.delay.ms`.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` when the log's segments are not those any more: the group is discarded. `Io`: the
+    /// log is as it was, or offline where that is not known.
+    pub fn swap_in(&mut self, group: CleanedGroup, now: Now) -> Result<(), CleanError> {
+        let base = group.base();
+        let Some(first) = self.place_of(&group) else {
+            group.discard(&*self.folder.fs);
+            return Err(CleanError::Changed);
+        };
+        if let Err(source) = self.prepare_swap(&group) {
+            let undone = self.undo_swap(&group);
+            if !undone {
+                self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
+            }
+            return Err(CleanError::Io { base, source });
+        }
+        let count = group.replaced.len();
+        if let Err(source) = self.exchange_files(&group, first, now) {
+            // Opening finishes what the folder says; in memory it cannot be told half done.
+            self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
+            return Err(CleanError::Io { base, source });
+        }
+        let lengths = lengths_of(&group);
+        let fresh = Segment::load(&self.folder, base, lengths, Some(group.seal), now.wall);
+        for mut old in self.segments.splice(first..first + count, [fresh]) {
+            old.forget_handles(&self.folder);
+        }
+        let dir = self.folder.dir.to_path_buf();
+        self.durability.dir(dir);
+        self.check_step();
+        Ok(())
+    }
+
+    /// All but the active segment.
+    fn closed(&self) -> impl Iterator<Item = &Segment> {
+        self.segments[..self.segments.len() - 1].iter()
+    }
+
+    /// Where the segments that a group replaces stand, if they are as they were.
+    fn place_of(&self, group: &CleanedGroup) -> Option<usize> {
+        self.writable().ok()?;
+        let first = self.closed().position(|segment| segment.base() == group.base())?;
+        let same = self
+            .closed()
+            .skip(first)
+            .map(|segment| (segment.base(), segment.size()))
+            .take(group.replaced.len())
+            .eq(group.replaced.iter().copied());
+        same.then_some(first)
+    }
+
+    /// From here on a crash ends with the new segment.
+    fn prepare_swap(&mut self, group: &CleanedGroup) -> std::io::Result<()> {
+        let record = crate::seal::encode(&group.seal);
+        self.seals.append(&self.folder, &record)?.sync_data()?;
+        for kind in &group.kinds {
+            self.rename(group.base(), *kind, FileStage::Cleaned, FileStage::Swap)?;
+        }
+        self.folder.fs.sync_dir(&self.folder.dir)
+    }
+
+    /// Takes back what `prepare_swap` did; false when that is not known to have worked.
+    fn undo_swap(&self, group: &CleanedGroup) -> bool {
+        let removed = group.kinds.iter().all(|kind| {
+            [FileStage::Swap, FileStage::Cleaned].into_iter().all(|stage| {
+                let name = SegmentFileName { base: group.base(), kind: *kind, stage };
+                self.folder.remove(&self.folder.path(name)).is_ok()
+            })
+        });
+        removed && self.folder.fs.sync_dir(&self.folder.dir).is_ok()
+    }
+
+    fn exchange_files(
+        &mut self,
+        group: &CleanedGroup,
+        first: usize,
+        now: Now,
+    ) -> std::io::Result<()> {
+        let mut doomed = Doomed::new(now.mono.plus(self.settings.file_delete_delay));
+        for index in first..first + group.replaced.len() {
+            let base = self.segments[index].base();
+            for kind in [
+                FileKind::Log,
+                FileKind::OffsetIndex,
+                FileKind::TimeIndex,
+                FileKind::TransactionIndex,
+            ] {
+                match self.rename(base, kind, FileStage::Live, FileStage::Deleted) {
+                    Ok(path) => doomed.add(path),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        // Indexes first: a log whose name is final has its indexes.
+        for kind in group.kinds.iter().rev() {
+            self.rename(group.base(), *kind, FileStage::Swap, FileStage::Live)?;
+        }
+        self.doomed.push(doomed);
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        base: Offset,
+        kind: FileKind,
+        from: FileStage,
+        to: FileStage,
+    ) -> std::io::Result<std::path::PathBuf> {
+        let name = |stage| self.folder.path(SegmentFileName { base, kind, stage });
+        let to = name(to);
+        self.folder.fs.rename(&name(from), &to)?;
+        Ok(to)
+    }
+}
+
+fn lengths_of(group: &CleanedGroup) -> FileLengths {
+    let seal = &group.seal;
+    let transactions = u64::from(seal.transaction_index.entries) * 34;
+    FileLengths {
+        log: Some(seal.log_bytes),
+        offset_index: Some(u64::from(seal.offset_index.entries) * 8),
+        time_index: Some(u64::from(seal.time_index.entries) * 12),
+        transaction_index: (transactions > 0).then_some(transactions),
+    }
+}
