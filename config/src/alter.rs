@@ -52,7 +52,7 @@ pub fn apply(
             overrides.remove(name);
         }
         AlterOperation::Append => {
-            refuse_unless_list(scope, name, "APPEND")?;
+            refuse_unless_list(scope, name, ("APPEND", "append"))?;
             let mut list = items(overrides);
             for item in split_list(text) {
                 if !list.contains(&item) {
@@ -62,7 +62,7 @@ pub fn apply(
             overrides.insert(name.to_owned(), list.join(","));
         }
         AlterOperation::Subtract => {
-            refuse_unless_list(scope, name, "SUBTRACT")?;
+            refuse_unless_list(scope, name, ("SUBTRACT", "subtract"))?;
             let mut list = items(overrides);
             let gone = split_list(text);
             list.retain(|item| !gone.contains(item));
@@ -72,14 +72,20 @@ pub fn apply(
     Ok(())
 }
 
+/// Lists grow for topics and brokers only; Kafka's controller knows no type of other resources.
 fn refuse_unless_list(
     scope: Scope,
     name: &str,
-    operation: &'static str,
+    (operation, word): (&'static str, &'static str),
 ) -> Result<(), ConfigError> {
-    match catalog::lookup(scope, name) {
-        Some(key) if key.kind == Kind::List => Ok(()),
-        _ => Err(ConfigError::NotAList { name: name.to_owned(), operation }),
+    let is_list = catalog::lookup(scope, name).is_some_and(|key| key.kind == Kind::List);
+    let name = name.to_owned();
+    match scope {
+        Scope::Topic | Scope::Broker if is_list => Ok(()),
+        Scope::Broker => Err(ConfigError::NotABrokerList { name, operation: word }),
+        Scope::Topic | Scope::Group | Scope::ClientMetrics => {
+            Err(ConfigError::NotAList { name, operation })
+        }
     }
 }
 
@@ -141,18 +147,28 @@ mod tests {
     }
 
     #[test]
-    fn append_is_for_lists_only() {
-        let refused = apply(
-            &mut Values::new(),
-            Scope::Topic,
-            ("retention.ms", "1"),
-            AlterOperation::Append,
-            None,
-        );
-        assert_eq!(
-            refused.unwrap_err().to_string(),
-            "Can't APPEND to key retention.ms because its type is not LIST."
-        );
+    fn append_is_for_lists_of_topics_and_brokers() {
+        for (scope, name, sentence) in [
+            (
+                Scope::Topic,
+                "retention.ms",
+                "Can't APPEND to key retention.ms because its type is not LIST.",
+            ),
+            (
+                Scope::ClientMetrics,
+                "metrics",
+                "Can't APPEND to key metrics because its type is not LIST.",
+            ),
+            (
+                Scope::Broker,
+                "num.partitions",
+                "Config value append is not allowed for config key: num.partitions",
+            ),
+        ] {
+            let step = (name, "1");
+            let refused = apply(&mut Values::new(), scope, step, AlterOperation::Append, None);
+            assert_eq!(refused.unwrap_err().to_string(), sentence);
+        }
     }
 
     #[test]

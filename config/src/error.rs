@@ -25,9 +25,12 @@ pub enum ConfigError {
     #[error("Unknown client metrics configuration: {0}")]
     UnknownClientMetricsKey(String),
     /// Broker keys that cannot change while the broker runs.
-    #[error("Cannot update these configs dynamically: Set({})", .0.join(", "))]
+    #[error("Cannot update these configs dynamically: [{}]", .0.join(", "))]
     NotDynamic(Vec<String>),
-    /// Append or subtract on a key that is no list.
+    /// Append or subtract on a broker key that is no list.
+    #[error("Config value {operation} is not allowed for config key: {name}")]
+    NotABrokerList { name: String, operation: &'static str },
+    /// Append or subtract on another key that is no list.
     #[error("Can't {operation} to key {name} because its type is not LIST.")]
     NotAList { name: String, operation: &'static str },
 }

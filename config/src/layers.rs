@@ -12,6 +12,10 @@ use crate::catalog::{self, synonyms};
 use crate::error::ConfigError;
 use crate::key::{Scope, UpdateMode};
 
+/// What a new cluster records as dynamic defaults of all brokers: with eligible leader replicas
+/// (KIP-966) the minimum of replicas in sync is the cluster's, not a broker's.
+pub const INITIAL_DYNAMIC_DEFAULTS: &[(&str, &str)] = &[("min.insync.replicas", "1")];
+
 /// Names to texts.
 pub type Values = BTreeMap<String, String>;
 
@@ -76,7 +80,7 @@ impl ConfigLayers {
             if !single.is_empty() {
                 return Err(ConfigError::Refused(format!(
                     "Cannot update these configs at default cluster level, broker id must be \
-                     specified: Set({})",
+                     specified: [{}]",
                     single.join(", ")
                 )));
             }
@@ -137,12 +141,12 @@ mod tests {
         };
         assert_eq!(
             refused(&[("num.partitions", "1")], DynamicTarget::OneBroker),
-            "Cannot update these configs dynamically: Set(num.partitions)"
+            "Cannot update these configs dynamically: [num.partitions]"
         );
         assert_eq!(
             refused(&[("listeners", "A://:1")], DynamicTarget::AllBrokers),
             "Cannot update these configs at default cluster level, broker id must be specified: \
-             Set(listeners)"
+             [listeners]"
         );
         assert_eq!(
             refused(&[("log.cleaner.threads", "-1")], DynamicTarget::AllBrokers),

@@ -19,6 +19,8 @@ pub(crate) fn nearest<'a>(
     let wanted: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
     let limit = (wanted.len() / DISTANCE_MAX_SHARE).max(1);
     candidates
+        // Names are ASCII; a difference in length is a lower bound of the distance.
+        .filter(|candidate| candidate.len().abs_diff(wanted.len()) <= limit)
         .map(|candidate| (distance(&wanted, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

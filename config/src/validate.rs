@@ -122,7 +122,7 @@ fn logs(config: &BrokerConfig, typed: Typed<'_>) -> Result<(), ConfigError> {
         return refuse("log.roll.ms must be greater than or equal to 1");
     }
     if defaults.retention.is_some_and(|retention| retention.is_zero()) {
-        return refuse("log.retention.ms must be unlimited (-1) or, equal or greater than 1");
+        return refuse("log.retention.ms must be unlimited (-1) or, greater than or equal to 1");
     }
     let (threads, buffer) = (typed.long("log.cleaner.threads")?, config.log.cleaner.dedupe_buffer);
     const DEDUPE_BUFFER_PER_THREAD_MIN: u64 = 1 << 20;

@@ -43,8 +43,7 @@ fn values(pairs: &[(&str, &str)]) -> Values {
 
 fn profile() -> ConfigLayers {
     let mut layers = ConfigLayers::from_static(values(PROFILE));
-    // A fresh KRaft cluster records this default by itself (KIP-966).
-    layers.dynamic_default = values(&[("min.insync.replicas", "1")]);
+    layers.dynamic_default = values(crate::layers::INITIAL_DYNAMIC_DEFAULTS);
     layers
 }
 

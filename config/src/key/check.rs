@@ -59,14 +59,16 @@ impl Check {
                 refuse("String must be non-empty".to_owned())
             }
             (Self::ThrottledReplicas, Value::List(items)) if !throttled_replicas(items) => {
-                refuse(format!(
-                    "{name} must be the literal '*' or a list of replicas in the following format: \
-                     [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-                ))
+                let reason = format!(
+                    "{name} must be the literal '*' or a list of replicas in the following \
+                     format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                );
+                // This validator of Kafka's shows the list itself.
+                Err(ConfigError::invalid(name, format!("[{}]", items.join(", ")), reason))
             }
             (Self::OffsetReset, Value::Text(text)) if !offset_reset(text) => refuse(format!(
                 "Invalid value `{text}` for configuration {name}. The value must be either \
-                 'earliest', 'latest', or of the format 'by_duration:<PnDTnHnMn.nS>'."
+                 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
             )),
             _ => Ok(()),
         }
@@ -110,6 +112,7 @@ fn within(name: &str, value: &Value, minimum: f64, maximum: f64) -> Result<(), C
 }
 
 fn each_of(name: &str, words: &[&str], items: &[String]) -> Result<(), ConfigError> {
+    refuse_empty_items(name, items)?;
     for item in items {
         if !words.contains(&item.as_str()) {
             let reason = format!("String must be one of: {}", words.join(", "));
@@ -120,15 +123,20 @@ fn each_of(name: &str, words: &[&str], items: &[String]) -> Result<(), ConfigErr
 }
 
 fn distinct(name: &str, items: &[String]) -> Result<(), ConfigError> {
-    if items.iter().any(String::is_empty) {
-        return Err(ConfigError::Refused(format!(
-            "Configuration '{name}' values must not be empty."
-        )));
-    }
+    refuse_empty_items(name, items)?;
     let mut seen = std::collections::BTreeSet::new();
     if !items.iter().all(|item| seen.insert(item)) {
         return Err(ConfigError::Refused(format!(
             "Configuration '{name}' values must not be duplicated."
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_empty_items(name: &str, items: &[String]) -> Result<(), ConfigError> {
+    if items.iter().any(String::is_empty) {
+        return Err(ConfigError::Refused(format!(
+            "Configuration '{name}' values must not be empty."
         )));
     }
     Ok(())
@@ -207,6 +215,8 @@ mod tests {
         assert_eq!(check(Check::OneOf(&["a", "b"]), Value::Text("c".to_owned())), one_of);
         assert_eq!(check(Check::EachOf(&["a", "b"]), list(&["a", "c"])), one_of);
         assert_eq!(check(Check::EachOf(&["a"]), list(&[])), "ok");
+        let empty = "Configuration 'k' values must not be empty.";
+        assert_eq!(check(Check::EachOf(&["a"]), list(&["a", ""])), empty);
         assert_eq!(check(Check::OneOfIgnoreCase(&["A"]), Value::Text("a".to_owned())), "ok");
         assert!(check(Check::Distinct, list(&["a", "a"])).contains("must not be duplicated"));
         assert!(check(Check::Distinct, list(&["a", ""])).contains("must not be empty"));
@@ -220,6 +230,8 @@ mod tests {
         for bad in [&["*", "0:1"][..], &["1"], &["a:b"], &["1:"]] {
             assert_ne!(check(Check::ThrottledReplicas, list(bad)), "ok", "{bad:?}");
         }
+        let shown = check(Check::ThrottledReplicas, list(&["1:1", "*"]));
+        assert!(shown.starts_with("Invalid value [1:1, *] for configuration k: k must be"));
     }
 
     #[test]
