@@ -5,7 +5,7 @@
 //!            \                   |        |      /                        |
 //!             `----------> loader::load (origins) -> ConfigLayers <-------'
 //!                                                      |      |      \
-//!                                             BrokerConfig  TopicConfig  describe (DescribeConfigs)
+//!                                             BrokerConfig TopicConfig describe (DescribeConfigs)
 //! ```
 //!
 //! Owns: the catalog of keys ([`catalog`]), parsing and checking of values, the layers a value can
@@ -28,6 +28,7 @@ pub mod layers;
 pub mod listener;
 pub mod loader;
 mod nearest;
+pub mod reference;
 pub mod topic;
 mod typed;
 pub mod units;

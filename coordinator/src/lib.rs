@@ -5,3 +5,4 @@
 //! Invariant: state is a function of the records that were appended plus what is merely waited for.
 
 pub mod group;
+pub mod metadata;

@@ -10,6 +10,7 @@
 //! are not UTF-8 pass here and fail in decoding. Bytes after the body, and tags that repeat or are
 //! out of order, are normal in both.
 
+pub mod sample;
 mod shape;
 #[rustfmt::skip]
 mod shapes;

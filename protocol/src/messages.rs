@@ -5,6 +5,8 @@
 
 mod describe_log_dirs;
 mod list_offsets;
+mod offset_commit;
+mod offset_fetch;
 mod wire;
 
 use bytes::Bytes;
@@ -18,6 +20,8 @@ pub use self::describe_log_dirs::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
 };
 pub use self::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+pub use self::offset_commit::OffsetCommitRequest;
+pub use self::offset_fetch::OffsetFetchRequest;
 use crate::guard::{Admitted, GuardError};
 
 /// Why a body is not the request it is said to be.

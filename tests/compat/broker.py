@@ -7,6 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KAFKA_VERSION = "4.3.1"
+CONFLUENT_VERSION = "2.16.1"
 
 
 def free_port():
@@ -92,6 +93,18 @@ def need(*packages):
     quiet = {"stdout": subprocess.DEVNULL, "check": True}
     subprocess.run(["apt-get", "update", "-qq"], **quiet)
     subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], **quiet)
+
+
+def venv(cache):
+    """A Python with confluent-kafka in its own environment, made once; the path of its interpreter."""
+    home = Path(cache) / f"venv-confluent-{CONFLUENT_VERSION}"
+    if not (home / ".complete").exists():
+        need(("python3-venv", "python3"))
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "-q", "--disable-pip-version-check",
+                        f"confluent-kafka=={CONFLUENT_VERSION}"], check=True, stdout=sys.stderr)
+        (home / ".complete").touch()
+    return home / "bin" / "python"
 
 
 def jars(cache, profile):

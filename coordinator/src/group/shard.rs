@@ -146,10 +146,11 @@ impl GroupShard {
         effects
     }
 
-    /// When [`Input::Tick`] is due.
+    /// When [`Input::Tick`] is due; never for a shard without groups.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoTime> {
-        match (self.timers.next(), self.next_cleanup) {
+        let cleanup = self.next_cleanup.filter(|_| !self.groups.is_empty());
+        match (self.timers.next(), cleanup) {
             (Some(timer), Some(cleanup)) => Some(timer.min(cleanup)),
             (timer, cleanup) => timer.or(cleanup),
         }

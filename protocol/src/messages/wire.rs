@@ -10,6 +10,8 @@ use bytes::Bytes;
 use kafka_protocol::protocol::buf::{ByteBuf, ByteBufMut};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
+use crate::model::Uuid;
+
 pub(super) type Tags = BTreeMap<i32, Bytes>;
 
 pub(super) fn put_varint(out: &mut impl ByteBufMut, mut value: u32) {
@@ -53,6 +55,41 @@ pub(super) fn put_string(out: &mut impl ByteBufMut, text: &str) -> Result<()> {
 pub(super) fn get_string(buf: &mut impl ByteBuf) -> Result<StrBytes> {
     let len = get_len(buf)?;
     Ok(StrBytes::from_utf8(buf.try_get_bytes(len)?)?)
+}
+
+pub(super) fn put_nullable_string(out: &mut impl ByteBufMut, text: Option<&str>) -> Result<()> {
+    match text {
+        Some(text) => put_string(out, text),
+        None => {
+            put_varint(out, 0);
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn get_nullable_string(buf: &mut impl ByteBuf) -> Result<Option<StrBytes>> {
+    match get_varint(buf)?.checked_sub(1) {
+        Some(len) => Ok(Some(StrBytes::from_utf8(buf.try_get_bytes(usize::try_from(len)?)?)?)),
+        None => Ok(None),
+    }
+}
+
+/// The length of an array of structures, each of which takes a byte at least.
+pub(super) fn get_nullable_array_len(buf: &mut impl ByteBuf) -> Result<Option<usize>> {
+    let Some(len) = get_varint(buf)?.checked_sub(1) else { return Ok(None) };
+    let len = usize::try_from(len)?;
+    ensure!(len <= buf.remaining(), "an array of {len} does not fit the bytes left");
+    Ok(Some(len))
+}
+
+pub(super) fn get_array_len(buf: &mut impl ByteBuf) -> Result<usize> {
+    get_nullable_array_len(buf)?.context("null where it is not allowed")
+}
+
+pub(super) fn get_uuid(buf: &mut impl ByteBuf) -> Result<Uuid> {
+    let mut bytes = [0; 16];
+    buf.try_copy_to_slice(&mut bytes)?;
+    Ok(Uuid::from_bytes(bytes))
 }
 
 pub(super) fn put_array<T: Encodable>(

@@ -3,15 +3,63 @@
 //! Owns: finding the task by name. Never: does a task's work; each has a module.
 //! Invariant: a task that fails says why on stderr and exits with 1.
 
-mod shapes;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-fn main() -> Result<()> {
+mod full_test;
+mod layering;
+mod licences;
+mod metadata;
+mod reference;
+mod shapes;
+mod source;
+mod steps;
+mod tidy;
+mod verify;
+mod workspace;
+
+const USAGE: &str = "cargo xtask TASK, where TASK is one of
+  test              everything that CI does; installs what it needs
+  verify            format, clippy and all checks below; never writes
+  tidy              sizes, headers, names, banned calls, the API table
+  layering          which crate may use which
+  licences          licences, versions and origins of dependencies (deny.toml)
+  compat [ARGS]     the clients people use against the broker of this tree
+  config-reference  write config/reference.md; --check compares only
+  shapes            write protocol/src/guard/shapes.rs; see its module";
+
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.split_first() {
-        Some((task, args)) if task == "shapes" => shapes::run(args),
-        Some((task, _)) => bail!("there is no task {task}; there is: shapes"),
-        None => bail!("cargo xtask TASK; there is: shapes"),
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps::say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let root = workspace::root()?;
+    let Some((task, args)) = args.split_first() else { bail!("{USAGE}") };
+    let check_only = args.iter().any(|arg| arg == "--check");
+    let mut steps = steps::Steps::default();
+    match task.as_str() {
+        "test" => return full_test::run(&root),
+        "verify" => return verify::run(&root),
+        "compat" => return full_test::compat(&root, args),
+        "shapes" => return shapes::run(args),
+        "config-reference" if !check_only => return reference::write(&root),
+        "config-reference" => steps.check(task, || reference::check(&root)),
+        "tidy" => steps.check(task, || tidy::check(&root)),
+        "layering" => {
+            steps.check(task, || Ok(layering::check(&metadata::Metadata::load(&root)?)));
+        }
+        "licences" => steps.check(task, || {
+            Ok(licences::check(&metadata::Metadata::load(&root)?, &licences::Rules::load(&root)?))
+        }),
+        _ => bail!("there is no task {task}\n{USAGE}"),
+    }
+    steps.finish()
 }
