@@ -1,1 +1,13 @@
-//! Skeleton; see ARCHITECTURE.md.
+//! A partition as clients and peers see it: one log, a high watermark, and those who wait for it.
+//!
+//! Owns: when an append counts as committed, who is told, which partitions live on this node and on
+//! which disk. Never: the wire, a client's request, the bytes of a segment.
+//!
+//! ```text
+//!   append ──> PartitionLog ──> FlushCoordinator ──> complete ──> high watermark ──> waiters
+//!              (under lock)      (group commit)       (under lock)                (after the lock)
+//! ```
+
+pub mod partition;
+pub mod replicas;
+pub mod wait;

@@ -1,0 +1,51 @@
+//! The one table of APIs; ApiVersions is derived from it.
+//!
+//! Owns: which APIs this broker serves. Never: what they do. Invariant: every file of `api/` that
+//! holds a handler stands in [`TABLE`], each key once, in the order of keys.
+
+mod api_versions;
+pub(crate) mod dispatch;
+mod error;
+pub(crate) mod fetch;
+pub(crate) mod handler;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod wire;
+
+use handler::ApiEntry;
+
+/// Every API that is served.
+pub(crate) static TABLE: [ApiEntry; 7] = [
+    ApiEntry::of::<produce::Produce>(),
+    ApiEntry::of::<fetch::Fetch>(),
+    ApiEntry::of::<list_offsets::ListOffsets>(),
+    ApiEntry::of::<metadata::Metadata>(),
+    ApiEntry::of::<api_versions::ApiVersions>(),
+    ApiEntry::of::<init_producer_id::InitProducerId>(),
+    ApiEntry::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+];
+
+/// Where an API stands in the table.
+pub(crate) fn row_of(key: i16) -> Option<usize> {
+    TABLE.binary_search_by_key(&key, |entry| entry.key).ok()
+}
+
+/// The names of all APIs, in the table's order.
+pub(crate) fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|entry| entry.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_and_unique() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].key < pair[1].key));
+        assert_eq!(row_of(18).map(|row| TABLE[row].name), Some("ApiVersions"));
+        assert_eq!(row_of(999), None);
+    }
+}

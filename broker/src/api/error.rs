@@ -1,0 +1,75 @@
+//! Domain errors to Kafka's error codes, in one place.
+//!
+//! Owns: [`KafkaError`] for every error of the crates below. Never: messages of single APIs.
+
+use ottla_protocol::error_code::ErrorCode;
+use ottla_replication::partition::PartitionError;
+use ottla_storage::{AppendError, LogError, ProducerError, ReadError};
+
+/// An error that a client can be told.
+pub(crate) trait KafkaError {
+    fn code(&self) -> ErrorCode;
+}
+
+impl KafkaError for PartitionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            // The client refreshes its metadata on this code and learns that the topic is gone.
+            Self::Deleted(_) => ErrorCode::NotLeaderOrFollower,
+            Self::Offline(_) => ErrorCode::KafkaStorageError,
+            Self::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+            Self::Append(error) => error.code(),
+            Self::Read(error) => error.code(),
+            Self::Log(error) => error.code(),
+        }
+    }
+}
+
+impl KafkaError for ProducerError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            Self::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            Self::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+            Self::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+        }
+    }
+}
+
+impl KafkaError for AppendError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Producer(error) => error.code(),
+            Self::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::AppendTooLarge { .. } => ErrorCode::RecordListTooLarge,
+            Self::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::OffsetMismatch { .. } => ErrorCode::UnknownServerError,
+            Self::Malformed { .. } => ErrorCode::CorruptMessage,
+            Self::DiskFull(_) => ErrorCode::KafkaStorageError,
+            Self::Log(error) => error.code(),
+        }
+    }
+}
+
+impl KafkaError for ReadError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            // What is damaged cannot be read from here; clients report this code as corruption.
+            Self::Log(LogError::Damaged(_)) => ErrorCode::CorruptMessage,
+            Self::Log(error) => error.code(),
+        }
+    }
+}
+
+impl KafkaError for LogError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::TopicId { .. } => ErrorCode::InconsistentTopicId,
+            Self::Io { .. } | Self::Damaged(_) | Self::Offline { .. } => {
+                ErrorCode::KafkaStorageError
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Fetch (key 1), versions 4-18.
+//!
+//! Behaviour: reads whole batches of each partition in the request's order until `max_bytes` is full;
+//! the first partition with data always gives at least one batch; waits up to `max_wait_ms` for
+//! `min_bytes`; incremental sessions name only what changed (KIP-227); versions 13 and up speak of
+//! topics by id (KIP-516); a diverging `last_fetched_epoch` is answered with where the logs part
+//! (KIP-595). Nothing of a partition is copied: memory slices and file ranges go to the socket.
+//! Differences from Apache Kafka: an unknown isolation level is INVALID_REQUEST, not -1.
+
+mod read;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse};
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::{LeaderEpoch, MonoTime, Offset};
+use ottla_replication::partition::{Isolation, WatchGuard};
+use ottla_replication::wait::{Waiting, Watch};
+
+use self::read::{PartitionAnswer, ReadLimits};
+pub(crate) use self::session::FetchSessions;
+use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
+use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use crate::net::response::Bulk;
+
+/// From this version on topics are named by id.
+const IDS_FROM: i16 = 13;
+/// From this version on there are sessions.
+const SESSIONS_FROM: i16 = 7;
+
+#[derive(Debug)]
+pub(crate) struct Fetch;
+
+impl ApiHandler for Fetch {
+    type Request = FetchRequest;
+    const NAME: &'static str = "Fetch";
+    const VERSIONS: std::ops::RangeInclusive<i16> = 4..=18;
+
+    fn handle(ctx: &RequestContext, request: FetchRequest) -> Reply<FetchResponse> {
+        let Some(isolation) = isolation(request.isolation_level) else {
+            return Reply::message(refused(ErrorCode::InvalidRequest));
+        };
+        let by_id = ctx.version >= IDS_FROM;
+        let session = SessionRequest {
+            id: if ctx.version >= SESSIONS_FROM { request.session_id } else { 0 },
+            epoch: if ctx.version >= SESSIONS_FROM { request.session_epoch } else { -1 },
+            uses_ids: by_id,
+        };
+        let wanted = wanted(&request.topics, by_id);
+        let forgotten = forgotten(&request);
+        let new_id = ctx.services.random_u32().cast_signed();
+        let begun =
+            ctx.services.fetch_sessions.begin(session, wanted, &forgotten, ctx.now.mono, new_id);
+        let (mode, wanted) = match begun {
+            Ok(begun) => begun,
+            Err(code) => return Reply::message(refused(code)),
+        };
+        let fetch = Fetching {
+            ctx: ctx.clone(),
+            mode,
+            wanted,
+            limits: ReadLimits {
+                isolation,
+                bytes_max: limit(request.max_bytes, ctx.services.edge.fetch_bytes_max),
+                by_id,
+            },
+            bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
+            deadline: deadline(ctx, request.max_wait_ms),
+        };
+        fetch.start()
+    }
+}
+
+/// A fetch under way.
+struct Fetching {
+    ctx: RequestContext,
+    mode: Mode,
+    wanted: Vec<Wanted>,
+    limits: ReadLimits,
+    bytes_min: u64,
+    /// `None` when the client does not wait.
+    deadline: Option<MonoTime>,
+}
+
+impl Fetching {
+    fn start(self) -> Reply<FetchResponse> {
+        let answers = read::all(&self.ctx.services, &self.wanted, self.limits);
+        let Some(deadline) = self.deadline.filter(|_| !self.is_enough(&answers)) else {
+            return Reply::Done(self.respond(answers));
+        };
+        Reply::Staged(Box::pin(self.wait(answers, deadline)))
+    }
+
+    fn is_enough(&self, answers: &[PartitionAnswer]) -> bool {
+        answers.is_empty()
+            || answers.iter().any(PartitionAnswer::is_remarkable)
+            || bytes_of(answers) >= self.bytes_min
+    }
+
+    async fn wait(
+        self,
+        mut answers: Vec<PartitionAnswer>,
+        deadline: MonoTime,
+    ) -> Answer<FetchResponse> {
+        let mut timer = self.ctx.services.clock.sleep_until(deadline);
+        loop {
+            let missing = self.bytes_min.saturating_sub(bytes_of(&answers));
+            let watch = Watch::for_bytes(missing);
+            let guards = self.register(&answers, &watch);
+            // Memory of what was read is not held while nothing happens.
+            drop(answers);
+            let expired = tokio::select! {
+                biased;
+                () = Waiting(watch) => false,
+                () = &mut timer => true,
+            };
+            drop(guards);
+            answers = read::all(&self.ctx.services, &self.wanted, self.limits);
+            if expired || self.is_enough(&answers) {
+                return self.respond(answers);
+            }
+        }
+    }
+
+    fn register(&self, answers: &[PartitionAnswer], watch: &Arc<Watch>) -> Vec<WatchGuard> {
+        let isolation = self.limits.isolation;
+        answers
+            .iter()
+            .filter_map(|answer| answer.partition.as_ref()?.watch(watch, isolation, answer.seen))
+            .collect()
+    }
+
+    fn respond(self, answers: Vec<PartitionAnswer>) -> Answer<FetchResponse> {
+        let mut response = FetchResponse::default();
+        let mut bulk = Bulk::default();
+        let topics = &mut response.responses;
+        match &self.mode {
+            Mode::Sessionless => collect(topics, &mut bulk, answers, |_| true),
+            Mode::Opened(session) => {
+                let mut session = session.lock();
+                response.session_id = session.id();
+                collect(topics, &mut bulk, answers, |answer| {
+                    session.tell(&answer.key, answer.telling());
+                    true
+                });
+            }
+            Mode::Incremental(session) => {
+                let mut session = session.lock();
+                response.session_id = session.id();
+                collect(topics, &mut bulk, answers, |answer| {
+                    session.tell(&answer.key, answer.telling())
+                });
+            }
+        }
+        Answer::WithBulk(response, bulk)
+    }
+}
+
+/// Groups the answers by topic, in their order.
+fn collect(
+    topics: &mut Vec<FetchableTopicResponse>,
+    bulk: &mut Bulk,
+    answers: Vec<PartitionAnswer>,
+    mut keep: impl FnMut(&PartitionAnswer) -> bool,
+) {
+    for answer in answers {
+        if !keep(&answer) {
+            continue;
+        }
+        let same = topics.last().is_some_and(|last: &FetchableTopicResponse| {
+            last.topic_id == answer.key.topic_id && *last.topic.0 == *answer.key.topic
+        });
+        if !same {
+            topics.push(
+                FetchableTopicResponse::default()
+                    .with_topic_id(answer.key.topic_id)
+                    .with_topic(super::wire::topic_name(&answer.key.topic)),
+            );
+        }
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(answer.into_message(bulk));
+        }
+    }
+}
+
+fn bytes_of(answers: &[PartitionAnswer]) -> u64 {
+    answers.iter().map(PartitionAnswer::bytes).sum()
+}
+
+fn refused(code: ErrorCode) -> FetchResponse {
+    FetchResponse::default().with_error_code(code.code())
+}
+
+fn isolation(level: i8) -> Option<Isolation> {
+    match level {
+        0 => Some(Isolation::ReadUncommitted),
+        1 => Some(Isolation::ReadCommitted),
+        _ => None,
+    }
+}
+
+fn limit(asked: i32, ours: u32) -> u32 {
+    u32::try_from(asked).unwrap_or(0).min(ours)
+}
+
+fn deadline(ctx: &RequestContext, wait_ms: i32) -> Option<MonoTime> {
+    let wait = u64::try_from(wait_ms).ok().filter(|wait| *wait > 0)?;
+    Some(ctx.now.mono.plus(Duration::from_millis(wait)))
+}
+
+fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
+    let count = topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut all = Vec::with_capacity(count);
+    for topic in topics {
+        let name: Arc<str> = if by_id { Arc::from("") } else { Arc::from(&*topic.topic.0) };
+        all.extend(topic.partitions.iter().map(|partition| Wanted {
+            key: PartitionKey {
+                topic_id: topic.topic_id,
+                topic: Arc::clone(&name),
+                partition: partition.partition,
+            },
+            offset: Offset(partition.fetch_offset),
+            bytes_max: u32::try_from(partition.partition_max_bytes).unwrap_or(0),
+            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+        }));
+    }
+    all
+}
+
+fn forgotten(request: &FetchRequest) -> Vec<PartitionKey> {
+    let mut all = Vec::new();
+    for topic in &request.forgotten_topics_data {
+        let name: Arc<str> = Arc::from(&*topic.topic.0);
+        all.extend(topic.partitions.iter().map(|partition| PartitionKey {
+            topic_id: topic.topic_id,
+            topic: Arc::clone(&name),
+            partition: *partition,
+        }));
+    }
+    all
+}

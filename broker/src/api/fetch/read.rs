@@ -1,0 +1,196 @@
+//! One pass over the partitions of a fetch.
+//!
+//! Owns: routing to partitions, the byte limits, the shape of one partition's answer. Never: waits.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::{LeaderEpoch, Offset};
+use ottla_replication::partition::{Isolation, Partition, PartitionError, PartitionRead, ReadPlan};
+use ottla_storage::MinOneBatch;
+
+use super::session::{PartitionKey, Telling, Wanted};
+use crate::api::error::KafkaError;
+use crate::net::response::Bulk;
+use crate::services::Services;
+use crate::topics::TopicEntry;
+
+/// What bounds all reads of one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLimits {
+    pub isolation: Isolation,
+    pub bytes_max: u32,
+    /// The request names topics by id.
+    pub by_id: bool,
+}
+
+/// What is answered for one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionAnswer {
+    pub key: PartitionKey,
+    /// Set where waiting for more makes sense.
+    pub partition: Option<Arc<Partition>>,
+    topic: Option<Arc<TopicEntry>>,
+    /// The bound of the read: more is readable once the bound passes it.
+    pub seen: Offset,
+    outcome: Result<Outcome, ErrorCode>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Read(PartitionRead),
+    Diverging { epoch: LeaderEpoch, end: Offset, read: PartitionRead },
+}
+
+/// Reads every wanted partition once.
+pub(crate) fn all(
+    services: &Services,
+    wanted: &[Wanted],
+    limits: ReadLimits,
+) -> Vec<PartitionAnswer> {
+    let mut left = limits.bytes_max;
+    let mut min_one = MinOneBatch::Yes;
+    wanted
+        .iter()
+        .map(|wanted| {
+            let answer = one(services, wanted, limits, left.min(wanted.bytes_max), min_one);
+            let bytes = answer.bytes();
+            if bytes > 0 {
+                min_one = MinOneBatch::No;
+            }
+            left = left.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+            answer
+        })
+        .collect()
+}
+
+fn one(
+    services: &Services,
+    wanted: &Wanted,
+    limits: ReadLimits,
+    bytes_max: u32,
+    min_one: MinOneBatch,
+) -> PartitionAnswer {
+    let found = find(services, &wanted.key, limits.by_id);
+    let topic = found.as_ref().ok().map(|(topic, _)| Arc::clone(topic));
+    let partition = found.as_ref().ok().map(|(_, partition)| Arc::clone(partition));
+    let outcome = found.and_then(|(_, partition)| {
+        let plan =
+            ReadPlan { from: wanted.offset, bytes_max, isolation: limits.isolation, min_one };
+        read(&partition, wanted, plan).map_err(|error| error.code())
+    });
+    let seen = match &outcome {
+        Ok(Outcome::Read(read) | Outcome::Diverging { read, .. }) => {
+            read.marks.bound(limits.isolation)
+        }
+        Err(_) => Offset::NONE,
+    };
+    let partition = partition.filter(|_| outcome.is_ok());
+    PartitionAnswer { key: wanted.key.clone(), partition, topic, seen, outcome }
+}
+
+fn find(
+    services: &Services,
+    key: &PartitionKey,
+    by_id: bool,
+) -> Result<(Arc<TopicEntry>, Arc<Partition>), ErrorCode> {
+    let topic = if by_id {
+        services.topics.by_id(key.topic_id).ok_or(ErrorCode::UnknownTopicId)?
+    } else {
+        services.topics.by_name(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
+    };
+    let partition = topic.partition(key.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    Ok((topic, partition))
+}
+
+fn read(
+    partition: &Arc<Partition>,
+    wanted: &Wanted,
+    plan: ReadPlan,
+) -> Result<Outcome, PartitionError> {
+    partition.check_epoch(wanted.leader_epoch)?;
+    if wanted.last_fetched_epoch != LeaderEpoch::NONE {
+        let (epoch, end) =
+            partition.inspect(|log, _| log.epoch_end_offset(wanted.last_fetched_epoch))?;
+        if epoch < wanted.last_fetched_epoch || end < wanted.offset {
+            let plan = ReadPlan { bytes_max: 0, min_one: MinOneBatch::No, ..plan };
+            let from = plan.from.min(end).max(Offset::ZERO);
+            let read = partition.read(ReadPlan { from, ..plan })?;
+            return Ok(Outcome::Diverging { epoch, end, read });
+        }
+    }
+    partition.read(plan).map(Outcome::Read)
+}
+
+impl PartitionAnswer {
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.outcome {
+            Ok(Outcome::Read(read)) => u64::from(read.read.bytes),
+            _ => 0,
+        }
+    }
+
+    /// Answered at once instead of after a wait, and always named in an incremental answer.
+    pub(crate) fn is_remarkable(&self) -> bool {
+        !matches!(self.outcome, Ok(Outcome::Read(_)))
+    }
+
+    pub(crate) fn telling(&self) -> Telling {
+        let marks = match &self.outcome {
+            Ok(Outcome::Read(read) | Outcome::Diverging { read, .. }) => {
+                (read.marks.high_watermark, read.marks.log_start)
+            }
+            Err(_) => (Offset::NONE, Offset::NONE),
+        };
+        Telling {
+            high_watermark: marks.0,
+            log_start: marks.1,
+            bytes: self.bytes(),
+            remarkable: self.is_remarkable(),
+        }
+    }
+
+    /// The wire form; stored bytes go to `bulk` and a stand-in into the message.
+    pub(crate) fn into_message(self, bulk: &mut Bulk) -> PartitionData {
+        let bytes = self.bytes();
+        let mut data = PartitionData::default()
+            .with_partition_index(self.key.partition)
+            .with_high_watermark(-1)
+            .with_last_stable_offset(-1)
+            .with_log_start_offset(-1)
+            .with_aborted_transactions(None)
+            .with_records(Some(bytes::Bytes::new()));
+        if let Some(topic) = &self.topic {
+            topic.metrics.fetch_requests.inc();
+            topic.metrics.bytes_out.inc_by(bytes);
+            topic.metrics.fetch_failures.inc_by(u64::from(self.outcome.is_err()));
+        }
+        let read = match self.outcome {
+            Err(code) => return data.with_error_code(code.code()),
+            Ok(Outcome::Diverging { epoch, end, read }) => {
+                data.diverging_epoch =
+                    EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0);
+                read
+            }
+            Ok(Outcome::Read(read)) => read,
+        };
+        data.high_watermark = read.marks.high_watermark.0;
+        data.last_stable_offset = read.marks.last_stable.0;
+        data.log_start_offset = read.marks.log_start.0;
+        data.aborted_transactions = read.aborted.map(|aborted| {
+            aborted
+                .iter()
+                .map(|aborted| {
+                    AbortedTransaction::default()
+                        .with_producer_id(aborted.producer_id.0.into())
+                        .with_first_offset(aborted.first_offset.0)
+                })
+                .collect()
+        });
+        if read.read.bytes > 0 {
+            data.records = Some(bulk.keep(read.read.slices));
+        }
+        data
+    }
+}

@@ -1,0 +1,179 @@
+//! The contract of an API handler, and its erasure into one table entry.
+//!
+//! Owns: [`ApiHandler`], [`Reply`], [`RequestContext`] and the steps around every handler: decode,
+//! handle, encode. Never: a rule of one API.
+//!
+//! A handler does five things, in this order: authorise, validate the shape, route, ask the domain,
+//! map the answer. It runs on the connection's task and must not block; what has to wait is
+//! *registered* during `handle` (appends are done, waiters stand in their queues) and only the
+//! waiting itself goes into [`Reply::Staged`]. The connection polls staged replies in request order,
+//! so the effects of pipelined requests happen in order while their waits overlap.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
+use ottla_protocol::model::Now;
+
+use crate::net::response::{Bulk, ResponseFrame};
+use crate::services::Services;
+
+/// The response type that belongs to a handler's request type.
+pub(crate) type ResponseOf<H> = <<H as ApiHandler>::Request as Request>::Response;
+
+/// One API of the broker.
+pub(crate) trait ApiHandler: 'static {
+    /// Brings the API key and the schema.
+    type Request: Request + Send + 'static;
+    /// The API's name as Kafka spells it.
+    const NAME: &'static str;
+    /// What this broker really serves; ApiVersions is derived from it.
+    const VERSIONS: RangeInclusive<i16>;
+
+    fn handle(ctx: &RequestContext, request: Self::Request) -> Reply<ResponseOf<Self>>;
+}
+
+/// What a handler answers with.
+#[allow(missing_debug_implementations, reason = "response types need not be Debug")]
+pub(crate) enum Answer<R> {
+    Message(R),
+    /// A response whose bulk fields stand for stored bytes that are sent without a copy.
+    WithBulk(R, Bulk),
+    /// Nothing is sent: `acks=0`.
+    Silent,
+    /// The connection is closed, with this reason in the log.
+    Disconnect(String),
+}
+
+/// A handler's result: at once, or after a wait that is already registered.
+#[allow(missing_debug_implementations, reason = "holds a future")]
+pub(crate) enum Reply<R> {
+    Done(Answer<R>),
+    Staged(Pin<Box<dyn Future<Output = Answer<R>> + Send>>),
+}
+
+impl<R> Reply<R> {
+    #[must_use]
+    pub(crate) fn message(response: R) -> Self {
+        Self::Done(Answer::Message(response))
+    }
+
+    /// Answers with what `wait` ends in.
+    pub(crate) fn staged(wait: impl Future<Output = R> + Send + 'static) -> Self
+    where
+        R: 'static,
+    {
+        Self::Staged(Box::pin(async move { Answer::Message(wait.await) }))
+    }
+}
+
+/// Who asks: facts of the connection that requests share.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    pub id: u64,
+    pub peer: std::net::SocketAddr,
+    pub local: std::net::SocketAddr,
+    /// The listener's name, as in `listeners`.
+    pub listener: Arc<str>,
+}
+
+/// What every handler gets beside the request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    pub services: Arc<Services>,
+    pub connection: Arc<ConnectionInfo>,
+    pub version: i16,
+    pub correlation_id: i32,
+    pub client_id: Option<Arc<str>>,
+    /// Length of the whole request frame, which a slice of it keeps in memory.
+    pub frame_bytes: usize,
+    /// Both clocks when the request was dispatched.
+    pub now: Now,
+}
+
+/// An encoded outcome, ready for the connection.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Write(ResponseFrame),
+    Silent,
+    Disconnect(String),
+}
+
+/// The erased [`Reply`].
+#[allow(missing_debug_implementations, reason = "holds a future")]
+pub(crate) enum Dispatched {
+    Now(Outcome),
+    Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+/// One row of the API table.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiEntry {
+    pub key: i16,
+    pub name: &'static str,
+    pub versions: RangeInclusive<i16>,
+    dispatch: fn(&RequestContext, Bytes) -> Dispatched,
+}
+
+impl ApiEntry {
+    #[must_use]
+    pub(crate) const fn of<H: ApiHandler>() -> Self {
+        Self {
+            key: <H::Request as Request>::KEY,
+            name: H::NAME,
+            versions: H::VERSIONS,
+            dispatch: dispatch::<H>,
+        }
+    }
+
+    /// Decodes `body`, which the guard has passed, and runs the handler.
+    #[must_use]
+    pub(crate) fn dispatch(&self, ctx: &RequestContext, body: Bytes) -> Dispatched {
+        (self.dispatch)(ctx, body)
+    }
+}
+
+fn dispatch<H: ApiHandler>(ctx: &RequestContext, mut body: Bytes) -> Dispatched {
+    let request = match H::Request::decode(&mut body, ctx.version) {
+        Ok(request) => request,
+        Err(error) => {
+            return Dispatched::Now(Outcome::Disconnect(format!(
+                "{} v{} does not decode: {error}",
+                H::NAME,
+                ctx.version
+            )));
+        }
+    };
+    let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+    match H::handle(ctx, request) {
+        Reply::Done(answer) => Dispatched::Now(encode(H::NAME, version, correlation_id, answer)),
+        Reply::Staged(wait) => Dispatched::Later(Box::pin(async move {
+            encode(H::NAME, version, correlation_id, wait.await)
+        })),
+    }
+}
+
+fn encode<R: Encodable + HeaderVersion>(
+    name: &'static str,
+    version: i16,
+    correlation_id: i32,
+    answer: Answer<R>,
+) -> Outcome {
+    let (response, bulk) = match answer {
+        Answer::Message(response) => (response, Bulk::default()),
+        Answer::WithBulk(response, bulk) => (response, bulk),
+        Answer::Silent => return Outcome::Silent,
+        Answer::Disconnect(reason) => return Outcome::Disconnect(reason),
+    };
+    match ResponseFrame::encode(&response, version, correlation_id, bulk) {
+        Ok(frame) => Outcome::Write(frame),
+        // A response we built does not fit its own version: our fault, never the client's.
+        Err(error) => {
+            tracing::error!(api = name, version, %error, "response does not encode");
+            Outcome::Disconnect(format!("{name} v{version}: response does not encode: {error}"))
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Produce (key 0), versions 3-13; 0-2 are advertised and closed on, as Kafka does (KIP-896).
+//!
+//! Behaviour: each partition's batches are validated and appended in the request's order; with
+//! `acks=0` nothing is answered and an error closes the connection; with `acks=1` the answer follows
+//! the append; with `acks=-1` it follows the commit, which by default means that the records are
+//! on the disk. Records are never decoded into values and never copied. Versions 13 and up name topics
+//! by id (KIP-516). Transactional batches are refused until transactions are served.
+//! Differences from Apache Kafka: a null records field is answered with INVALID_RECORD instead of
+//! never; a decompression failure is CORRUPT_MESSAGE instead of -1.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::ProduceResponse;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::Offset;
+use ottla_protocol::records::{ValidationError, validate};
+use ottla_replication::partition::{Appended, Partition, PartitionError};
+use ottla_replication::wait::{Countdown, Waiting};
+use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
+
+use super::error::KafkaError;
+use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use super::wire;
+use crate::topics::TopicEntry;
+
+const IDS_FROM: i16 = 13;
+
+#[derive(Debug)]
+pub(crate) struct Produce;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Acks {
+    None,
+    Leader,
+    All,
+}
+
+/// One partition's result, before the wait for its commit.
+struct Outcome {
+    index: i32,
+    result: Result<(Arc<Partition>, Appended), Refusal>,
+}
+
+/// Why a partition's records were not taken.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    /// Index in the batch and reason of each record that is at fault.
+    records: Vec<(i32, String)>,
+}
+
+struct TopicOutcome {
+    topic: TopicProduceData,
+    partitions: Vec<Outcome>,
+}
+
+impl ApiHandler for Produce {
+    type Request = ProduceRequest;
+    const NAME: &'static str = "Produce";
+    const VERSIONS: std::ops::RangeInclusive<i16> = 0..=13;
+
+    fn handle(ctx: &RequestContext, request: ProduceRequest) -> Reply<ProduceResponse> {
+        let acks = match request.acks {
+            0 => Ok(Acks::None),
+            1 => Ok(Acks::Leader),
+            -1 => Ok(Acks::All),
+            other => Err(Refusal::of(
+                ErrorCode::InvalidRequiredAcks,
+                format!("acks={other} is none of 0, 1 and -1 (all)"),
+            )),
+        };
+        let wait = Countdown::held();
+        let mut topics = Vec::with_capacity(request.topic_data.len());
+        for mut topic in request.topic_data {
+            let data = std::mem::take(&mut topic.partition_data);
+            let partitions = match &acks {
+                Ok(acks) => produce_topic(ctx, &topic, data, *acks, &wait),
+                Err(refusal) => refuse_all(data, refusal),
+            };
+            topics.push(TopicOutcome { topic, partitions });
+        }
+        wait.done();
+        match acks {
+            Ok(Acks::None) => silent(&topics),
+            Ok(Acks::All) if !wait.is_done() => {
+                let timeout = u64::try_from(request.timeout_ms).unwrap_or(0);
+                let deadline = ctx.now.mono.plus(Duration::from_millis(timeout));
+                let clock = Arc::clone(&ctx.services.clock);
+                Reply::staged(async move {
+                    tokio::select! {
+                        biased;
+                        () = Waiting(wait) => {}
+                        () = clock.sleep_until(deadline) => {}
+                    }
+                    respond(topics, Acks::All)
+                })
+            }
+            Ok(acks) => Reply::message(respond(topics, acks)),
+            Err(_) => Reply::message(respond(topics, Acks::Leader)),
+        }
+    }
+}
+
+fn produce_topic(
+    ctx: &RequestContext,
+    topic: &TopicProduceData,
+    data: Vec<PartitionProduceData>,
+    acks: Acks,
+    wait: &Arc<Countdown>,
+) -> Vec<Outcome> {
+    let entry = match find_topic(ctx, topic) {
+        Ok(entry) => entry,
+        Err(refusal) => return refuse_all(data, &refusal),
+    };
+    entry.metrics.produce_requests.inc();
+    data.into_iter()
+        .map(|data| {
+            let index = data.index;
+            let result = produce_partition(ctx, &entry, data, acks, wait);
+            if result.is_err() {
+                entry.metrics.produce_failures.inc();
+            }
+            Outcome { index, result }
+        })
+        .collect()
+}
+
+fn find_topic(ctx: &RequestContext, topic: &TopicProduceData) -> Result<Arc<TopicEntry>, Refusal> {
+    let topics = &ctx.services.topics;
+    let entry = if ctx.version >= IDS_FROM {
+        topics.by_id(topic.topic_id).ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicId))?
+    } else {
+        let unknown = || Refusal::from(ErrorCode::UnknownTopicOrPartition);
+        topics.by_name(&topic.name.0).ok_or_else(unknown)?
+    };
+    if entry.is_internal() {
+        let message = format!("Cannot append to internal topic {}", entry.name);
+        return Err(Refusal::of(ErrorCode::InvalidTopicException, message));
+    }
+    Ok(entry)
+}
+
+fn produce_partition(
+    ctx: &RequestContext,
+    topic: &TopicEntry,
+    data: PartitionProduceData,
+    acks: Acks,
+    wait: &Arc<Countdown>,
+) -> Result<(Arc<Partition>, Appended), Refusal> {
+    let partition = topic
+        .partition(data.index)
+        .ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicOrPartition))?;
+    let records = data.records.ok_or_else(|| {
+        Refusal::of(ErrorCode::InvalidRecord, "the records field is null".to_owned())
+    })?;
+    if acks == Acks::All && topic.config.min_insync_replicas > 1 {
+        return Err(Refusal::of(
+            ErrorCode::NotEnoughReplicas,
+            format!(
+                "min.insync.replicas={} of topic {} is more than its one replica in sync",
+                topic.config.min_insync_replicas, topic.name
+            ),
+        ));
+    }
+    let batch = validate(&records, topic.rules_for(ctx.version), ctx.now.wall)?;
+    if batch.header.attributes.is_transactional() {
+        return Err(Refusal::of(
+            ErrorCode::InvalidTxnState,
+            "transactions are not served by this version of Ottla".to_owned(),
+        ));
+    }
+    let wait = (acks == Acks::All).then_some(wait);
+    let count = u64::try_from(batch.records_count()).unwrap_or(0);
+    let batch = LeaderBatch::from(batch);
+    let append = LeaderAppend {
+        batches: std::slice::from_ref(&batch),
+        origin: AppendOrigin::Client,
+        frame_bytes: ctx.frame_bytes,
+    };
+    let appended = partition.append(&append, ctx.now, wait)?;
+    topic.metrics.messages_in.inc_by(count);
+    topic.metrics.bytes_in.inc_by(records.len() as u64);
+    Ok((partition, appended))
+}
+
+fn refuse_all(data: Vec<PartitionProduceData>, refusal: &Refusal) -> Vec<Outcome> {
+    data.iter().map(|data| Outcome { index: data.index, result: Err(refusal.clone()) }).collect()
+}
+
+/// With acks=0 the only way to tell a client of an error is to close the connection.
+fn silent(topics: &[TopicOutcome]) -> Reply<ProduceResponse> {
+    let failed = topics.iter().flat_map(|topic| &topic.partitions).find_map(|outcome| {
+        let refusal = outcome.result.as_ref().err()?;
+        Some(format!("acks=0 produce to partition {}: {}", outcome.index, refusal.code.name()))
+    });
+    Reply::Done(failed.map_or(Answer::Silent, Answer::Disconnect))
+}
+
+fn respond(topics: Vec<TopicOutcome>, acks: Acks) -> ProduceResponse {
+    let responses = topics
+        .into_iter()
+        .map(|outcome| {
+            let partitions =
+                outcome.partitions.into_iter().map(|outcome| partition(outcome, acks)).collect();
+            TopicProduceResponse::default()
+                .with_name(outcome.topic.name)
+                .with_topic_id(outcome.topic.topic_id)
+                .with_partition_responses(partitions)
+        })
+        .collect();
+    ProduceResponse::default().with_responses(responses)
+}
+
+fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default()
+        .with_index(outcome.index)
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1);
+    let (partition, appended) = match outcome.result {
+        Ok(done) => done,
+        Err(refusal) => return refusal.fill(response),
+    };
+    if acks == Acks::All && partition.high_watermark() < appended.committed_at {
+        let code = if partition.is_offline() {
+            ErrorCode::KafkaStorageError
+        } else {
+            ErrorCode::RequestTimedOut
+        };
+        return response.with_error_code(code.code());
+    }
+    let Appended { info, .. } = appended;
+    response
+        .with_base_offset(info.first_offset.0)
+        .with_log_append_time_ms(info.log_append_time.0)
+        .with_log_start_offset(info.log_start.max(Offset::ZERO).0)
+}
+
+impl Refusal {
+    fn of(code: ErrorCode, message: String) -> Self {
+        Self { code, message: Some(message), records: Vec::new() }
+    }
+
+    fn clone(&self) -> Self {
+        Self { code: self.code, message: self.message.clone(), records: self.records.clone() }
+    }
+
+    fn fill(self, response: PartitionProduceResponse) -> PartitionProduceResponse {
+        let records = self
+            .records
+            .into_iter()
+            .map(|(index, message)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(index)
+                    .with_batch_index_error_message(Some(wire::text(&message)))
+            })
+            .collect();
+        response
+            .with_error_code(self.code.code())
+            .with_record_errors(records)
+            .with_error_message(self.message.map(|message| wire::text(&message)))
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new() }
+    }
+}
+
+impl From<PartitionError> for Refusal {
+    fn from(error: PartitionError) -> Self {
+        Self::of(error.code(), error.to_string())
+    }
+}
+
+impl From<ValidationError> for Refusal {
+    fn from(error: ValidationError) -> Self {
+        let records = match &error {
+            ValidationError::Records { issues, .. } => {
+                issues.iter().map(|issue| (issue.index, issue.kind.to_string())).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { code: error.code(), message: Some(error.to_string()), records }
+    }
+}

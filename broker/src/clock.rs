@@ -1,0 +1,65 @@
+//! The clock seam: both clocks of the process, or clocks that a test sets.
+//!
+//! Owns: reading time once per request or step, and sleeping until a moment. Never: decides what
+//! is due. Everything below the broker takes time as an argument.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ottla_protocol::model::{MonoTime, Now, Timestamp};
+
+/// A sleep that ends at a moment of the monotonic clock.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where time comes from.
+pub trait TimeSource: Send + Sync + fmt::Debug {
+    fn now(&self) -> Now;
+    /// Completes once `now().mono` is at or past `deadline`.
+    fn sleep_until(&self, deadline: MonoTime) -> Sleep;
+}
+
+/// A shared time source.
+pub type Clock = Arc<dyn TimeSource>;
+
+/// The machine's clocks; the monotonic one counts from this value's creation.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    #[must_use]
+    pub fn shared() -> Clock {
+        Arc::new(Self { start: Instant::now() })
+    }
+}
+
+impl TimeSource for SystemClock {
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Now {
+            mono: MonoTime::from_start(self.start.elapsed()),
+            wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn sleep_until(&self, deadline: MonoTime) -> Sleep {
+        let moment = self.start + deadline.since_start();
+        Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(moment)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_moment_in_the_past_does_not_wait() {
+        let clock = SystemClock::shared();
+        clock.sleep_until(MonoTime::default()).await;
+        assert!(clock.now().wall > Timestamp(1_600_000_000_000));
+    }
+}

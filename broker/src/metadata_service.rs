@@ -1,0 +1,350 @@
+//! The cluster's metadata on this node: the log, the image, and the one writer.
+//!
+//! Owns: `__cluster_metadata-0`, the order of commands, the published image. Never: a rule of a command
+//! (those are pure, in `coordinator::metadata`). Invariants: one command at a time; a reply leaves
+//! only after its records are durable and applied; readers see whole images.
+//!
+//! A command goes: decide on the image, append the records as one batch, wait until they are committed,
+//! bring the topics of this broker up to date, publish the new image, answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_config::topic::Durability;
+use ottla_coordinator::metadata::{
+    AllocateProducerIds, ApplyError, BrokerState, ChangeBrokerState, Command, ConfigResource,
+    ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision, FormCluster,
+    MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker, ResourceType,
+};
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
+use ottla_protocol::records::{
+    BatchBuilder, BatchHeader, BatchIter, BuildError, Compression, HEADER, NewRecord,
+};
+use ottla_replication::partition::{Isolation, Partition, PartitionError, ReadPlan};
+use ottla_replication::replicas::{NewPartition, OpenError, Replicas};
+use ottla_replication::wait::{Countdown, Waiting};
+use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings, MinOneBatch};
+use parking_lot::RwLock;
+
+use crate::services::Services;
+use crate::topic_loader;
+
+/// The metadata log's partition, as Kafka names it.
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
+/// Kafka's `Uuid.METADATA_TOPIC_ID`.
+pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
+/// How much of the log is read at once while loading.
+const LOAD_BYTES: u32 = 1 << 20;
+/// No batch of the metadata log expands to more.
+const BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// Why the metadata could not be loaded or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    #[error("the metadata log cannot be opened: {0}")]
+    Open(#[from] OpenError),
+    #[error("the metadata log cannot be read or written: {0}")]
+    Log(#[from] PartitionError),
+    #[error("the metadata log at offset {offset} is damaged: {error}")]
+    Record { offset: Offset, error: RecordError },
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("the metadata log cannot be read: {0}")]
+    Read(std::io::Error),
+    #[error("a batch of the metadata log is damaged: {0}")]
+    Batch(String),
+    #[error("the metadata log did not become durable; its disk must be checked")]
+    NotDurable,
+    #[error("this broker cannot register: {0:?}")]
+    Register(ControllerError),
+}
+
+/// The metadata of the cluster.
+#[derive(Debug)]
+pub(crate) struct MetadataService {
+    log: Arc<Partition>,
+    image: RwLock<Arc<MetadataImage>>,
+    settings: ControllerSettings,
+    turn: tokio::sync::Mutex<()>,
+    loaded: AtomicBool,
+}
+
+impl MetadataService {
+    /// Opens the log and replays it.
+    ///
+    /// # Errors
+    /// When the disk fails or the log is damaged.
+    pub(crate) fn open(
+        replicas: &Replicas,
+        settings: ControllerSettings,
+        now: Now,
+    ) -> Result<Self, MetadataError> {
+        let log = replicas.open_partition(
+            NewPartition {
+                name: TopicPartition::new(METADATA_TOPIC, 0),
+                topic_id: METADATA_TOPIC_ID,
+                settings: LogSettings { retention_age: None, ..LogSettings::default() },
+                durability: Durability::Fsync,
+                epoch: LeaderEpoch::ZERO,
+            },
+            now,
+        )?;
+        let image = replay(&log)?;
+        Ok(Self {
+            log,
+            image: RwLock::new(Arc::new(image)),
+            settings,
+            turn: tokio::sync::Mutex::new(()),
+            loaded: AtomicBool::new(false),
+        })
+    }
+
+    /// The newest published image.
+    #[must_use]
+    pub(crate) fn image(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.image.read())
+    }
+
+    #[must_use]
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// What this node was started with, as decisions see it.
+    #[must_use]
+    pub(crate) fn settings(&self) -> &ControllerSettings {
+        &self.settings
+    }
+
+    /// Registers this start of the broker, in a new cluster if there is none yet, then opens every
+    /// partition.
+    ///
+    /// # Errors
+    /// When the registration cannot be made durable.
+    pub(crate) async fn start(
+        &self,
+        services: &Arc<Services>,
+        registration: RegisterBroker,
+        now: Now,
+    ) -> Result<(), MetadataError> {
+        let _turn = self.turn.lock().await;
+        let mut image = MetadataImage::clone(&self.image());
+        let cluster_id = Some(services.replicas.cluster_id().to_owned());
+        let mut start = Startup { service: self, services, image: &mut image, records: Vec::new() };
+        start.decide(FormCluster { cluster_id })?;
+        start.register(registration)?;
+        let records = start.records;
+        self.append(&records, now).await?;
+        let image = Arc::new(image);
+        topic_loader::apply(services, &image, &everything(&image), now).await;
+        *self.image.write() = image;
+        self.loaded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Carries out a command. Runs to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// `KafkaStorageError` when the records cannot be made durable.
+    pub(crate) async fn submit<C>(
+        services: &Arc<Services>,
+        command: C,
+    ) -> Result<C::Reply, ErrorCode>
+    where
+        C: Command + Send + 'static,
+        C::Reply: Send + 'static,
+    {
+        let services = Arc::clone(services);
+        let task = tokio::spawn(async move {
+            let metadata = &services.metadata;
+            let _turn = metadata.turn.lock().await;
+            let image = metadata.image();
+            let decision = metadata.decide(&services, &image, command);
+            if decision.records.is_empty() {
+                return Ok(decision.reply);
+            }
+            let now = services.clock.now();
+            match metadata.commit(&services, &image, &decision.records, now).await {
+                Ok(()) => Ok(decision.reply),
+                Err(error) => {
+                    tracing::error!(%error, "metadata change failed");
+                    Err(ErrorCode::KafkaStorageError)
+                }
+            }
+        });
+        task.await.unwrap_or(Err(ErrorCode::UnknownServerError))
+    }
+
+    fn decide<C: Command>(
+        &self,
+        services: &Services,
+        image: &MetadataImage,
+        command: C,
+    ) -> Decision<C::Reply> {
+        let seed = services.random.next_uuid().as_u128();
+        command.decide(image, &mut DecideContext::new(&self.settings, seed))
+    }
+
+    async fn commit(
+        &self,
+        services: &Arc<Services>,
+        image: &Arc<MetadataImage>,
+        records: &[MetadataRecord],
+        now: Now,
+    ) -> Result<(), MetadataError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut next = MetadataImage::clone(image);
+        let delta = next.apply_all(records)?;
+        self.append(records, now).await?;
+        let next = Arc::new(next);
+        // Topics are served before they are named: a client that sees one can use it.
+        topic_loader::apply(services, &next, &delta, now).await;
+        *self.image.write() = next;
+        Ok(())
+    }
+
+    async fn append(&self, records: &[MetadataRecord], now: Now) -> Result<(), MetadataError> {
+        let batch = encode(records, now)?;
+        let append = LeaderAppend {
+            frame_bytes: batch.payload.len(),
+            batches: std::slice::from_ref(&batch),
+            origin: AppendOrigin::Coordinator,
+        };
+        let wait = Countdown::held();
+        let appended = self.log.append(&append, now, Some(&wait))?;
+        wait.done();
+        Waiting(wait).await;
+        if self.log.high_watermark() < appended.committed_at {
+            return Err(MetadataError::NotDurable);
+        }
+        Ok(())
+    }
+
+    /// A block of producer ids: the first and how many.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub(crate) async fn allocate_producer_ids(
+        services: &Arc<Services>,
+    ) -> Result<(i64, i64), ErrorCode> {
+        let block = Self::submit(services, AllocateProducerIds).await?;
+        let block = block.ok_or(ErrorCode::UnknownServerError)?;
+        Ok((block.first.get(), block.size))
+    }
+
+    /// Creates topics that a client named and that do not exist; gives those that could not be.
+    pub(crate) async fn create_missing(
+        services: &Arc<Services>,
+        names: Vec<String>,
+    ) -> Vec<(String, ErrorCode)> {
+        let metadata = &services.metadata;
+        let brokers = metadata.image().brokers().count();
+        let topics =
+            names.iter().map(|name| metadata.settings.automatic_topic(name, brokers)).collect();
+        let command = CreateTopics { topics, ..CreateTopics::default() };
+        match Self::submit(services, command).await {
+            Err(code) => names.into_iter().map(|name| (name, code)).collect(),
+            Ok(reply) => reply
+                .topics
+                .into_iter()
+                .filter_map(|(name, result)| Some((name, result.err()?.code())))
+                // Somebody else was faster, which is just as well.
+                .filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists)
+                .collect(),
+        }
+    }
+}
+
+/// The commands of a start, decided one after the other and appended together.
+struct Startup<'a> {
+    service: &'a MetadataService,
+    services: &'a Services,
+    image: &'a mut MetadataImage,
+    records: Vec<MetadataRecord>,
+}
+
+impl Startup<'_> {
+    fn decide<C: Command>(&mut self, command: C) -> Result<C::Reply, MetadataError> {
+        let decision = self.service.decide(self.services, self.image, command);
+        self.image.apply_all(&decision.records)?;
+        self.records.extend(decision.records);
+        Ok(decision.reply)
+    }
+
+    fn register(&mut self, registration: RegisterBroker) -> Result<(), MetadataError> {
+        let id = registration.id;
+        // The start before this one may have ended without a word: its leadership ends here, so that
+        // leader epochs grow with every start.
+        if let Some(epoch) = self.image.broker(id).map(|broker| broker.registration.epoch) {
+            let fence = ChangeBrokerState { id, epoch, state: BrokerState::Fenced };
+            self.decide(fence)?.map_err(MetadataError::Register)?;
+        }
+        let epoch = self.decide(registration)?.map_err(MetadataError::Register)?;
+        let activate = ChangeBrokerState { id, epoch, state: BrokerState::Active };
+        self.decide(activate)?.map_err(MetadataError::Register)
+    }
+}
+
+/// A delta that names all of an image.
+fn everything(image: &MetadataImage) -> MetadataDelta {
+    let mut delta = MetadataDelta::default();
+    for topic in image.topics() {
+        delta.partitions.insert(topic.id, topic.iter().map(|(index, _)| index).collect());
+    }
+    for name in image.config_resources(ResourceType::Broker) {
+        delta.configs.insert(ConfigResource::new(ResourceType::Broker, name));
+    }
+    delta
+}
+
+/// One batch of all records: they are applied together or not at all.
+fn encode(records: &[MetadataRecord], now: Now) -> Result<LeaderBatch, MetadataError> {
+    let failed = |error: BuildError| MetadataError::Batch(error.to_string());
+    let mut builder = BatchBuilder::new(Compression::NONE);
+    for record in records {
+        let value = record
+            .encode()
+            .map_err(|error| MetadataError::Record { offset: Offset::NONE, error })?;
+        builder
+            .push(NewRecord { value: Some(&value), ..NewRecord::at(now.wall) })
+            .map_err(failed)?;
+    }
+    let bytes = builder.build().map_err(failed)?;
+    let header =
+        BatchHeader::parse(&bytes).map_err(|error| MetadataError::Batch(error.to_string()))?;
+    Ok(LeaderBatch { header, payload: bytes.slice(HEADER..) })
+}
+
+fn replay(log: &Arc<Partition>) -> Result<MetadataImage, MetadataError> {
+    let mut image = MetadataImage::default();
+    let mut from = log.watermarks().log_start;
+    loop {
+        let plan = ReadPlan {
+            from,
+            bytes_max: LOAD_BYTES,
+            isolation: Isolation::LogEnd,
+            min_one: MinOneBatch::Yes,
+        };
+        let read = log.read(plan)?.read;
+        if read.is_empty() {
+            return Ok(image);
+        }
+        from = read.next_offset;
+        let bytes = read.to_bytes().map_err(MetadataError::Read)?;
+        for batch in BatchIter::new(&bytes) {
+            let damaged = |error: &dyn std::fmt::Display| MetadataError::Batch(error.to_string());
+            let batch = batch.map_err(|error| damaged(&error))?;
+            batch.check_crc().map_err(|error| damaged(&error))?;
+            let records = batch.records(BATCH_BYTES_MAX).map_err(|error| damaged(&error))?;
+            for record in &records {
+                let record = record.map_err(|error| damaged(&error))?;
+                let decoded = MetadataRecord::decode(record.value.unwrap_or_default())
+                    .map_err(|error| MetadataError::Record { offset: record.offset, error })?;
+                image.apply_all([&decoded])?;
+            }
+        }
+    }
+}

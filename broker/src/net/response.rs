@@ -1,0 +1,92 @@
+//! A response as it goes to the socket: segments of memory and of files.
+//!
+//! Owns: frames made of encoded fields and of stored bytes that are sent where they lie. Never: writes
+//! to a socket.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Encodable, HeaderVersion};
+use ottla_protocol::frame::ResponseHead;
+use ottla_protocol::rope::{self, EncodeError, Rope};
+use ottla_storage::LogSlice;
+use ottla_storage::fs::File;
+
+/// Slices up to this length are copied between the encoded fields: cheaper than a segment each.
+const COPIED_MAX: usize = 1024;
+
+/// A part of a response.
+#[derive(Clone, Debug)]
+pub(crate) enum Segment {
+    Bytes(Bytes),
+    File { file: Arc<dyn File>, position: u64, len: u32 },
+}
+
+/// The stored bytes of one response, in the order in which its fields carry them.
+#[derive(Debug, Default)]
+pub(crate) struct Bulk {
+    rope: Rope<Vec<LogSlice>>,
+    len: u64,
+}
+
+impl Bulk {
+    /// Takes slices over and gives the value that stands for them in the message.
+    pub(crate) fn keep(&mut self, slices: Vec<LogSlice>) -> Bytes {
+        let len: usize = slices.iter().map(LogSlice::len).sum();
+        self.len += len as u64;
+        match slices.as_slice() {
+            [LogSlice::Memory(bytes)] if len <= COPIED_MAX => bytes.clone(),
+            _ => self.rope.keep_file(slices, len),
+        }
+    }
+
+    /// Stored bytes in all.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// A whole response frame.
+#[derive(Debug)]
+pub(crate) struct ResponseFrame {
+    segments: Vec<Segment>,
+    len: usize,
+}
+
+impl ResponseFrame {
+    pub(crate) fn encode<R: Encodable + HeaderVersion>(
+        response: &R,
+        version: i16,
+        correlation_id: i32,
+        bulk: Bulk,
+    ) -> Result<Self, EncodeError> {
+        let head = ResponseHead { correlation_id, flexible: R::header_version(version) >= 1 };
+        let encoded = bulk.rope.encode(head, response, version)?;
+        let mut segments = Vec::with_capacity(encoded.segments.len());
+        for segment in encoded.segments {
+            match segment {
+                rope::Segment::Bytes(bytes) => segments.push(Segment::Bytes(bytes)),
+                rope::Segment::File { range, .. } => {
+                    segments.extend(range.into_iter().map(of_slice))
+                }
+            }
+        }
+        Ok(Self { segments, len: encoded.len })
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn into_segments(self) -> Vec<Segment> {
+        self.segments
+    }
+}
+
+fn of_slice(slice: LogSlice) -> Segment {
+    match slice {
+        LogSlice::Memory(bytes) => Segment::Bytes(bytes),
+        LogSlice::File { file, position, len } => Segment::File { file, position, len },
+    }
+}

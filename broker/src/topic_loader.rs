@@ -1,0 +1,153 @@
+//! Brings the topics of this broker in line with a metadata image.
+//!
+//! Owns: opening and creating partition logs, typed settings, removal of deleted topics. Never: decides
+//! what exists. A log that cannot be opened is reported and left out; the others are served.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_config::{BrokerConfig, ByteSize, TopicConfig};
+use ottla_coordinator::metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
+use ottla_protocol::model::{Now, TopicPartition, Uuid};
+use ottla_replication::partition::Partition;
+use ottla_replication::replicas::NewPartition;
+use ottla_storage::{CleanupPolicy, LogSettings};
+
+use crate::services::Services;
+use crate::topics::TopicEntry;
+
+/// Applies what `delta` names of `image`.
+pub(crate) async fn apply(
+    services: &Arc<Services>,
+    image: &Arc<MetadataImage>,
+    delta: &MetadataDelta,
+    now: Now,
+) {
+    for gone in &delta.deleted_topics {
+        remove(services, gone.id, now);
+    }
+    apply_broker_configs(services, image, delta);
+    let changed = changed_topics(image, delta);
+    if changed.is_empty() {
+        return;
+    }
+    if services.replicas.is_volatile() {
+        load(services, image, &changed, now);
+        return;
+    }
+    let (services, image) = (Arc::clone(services), Arc::clone(image));
+    let loading = tokio::task::spawn_blocking(move || load(&services, &image, &changed, now));
+    if loading.await.is_err() {
+        tracing::error!("opening partition logs panicked; the topics concerned are not served");
+    }
+}
+
+fn changed_topics(image: &MetadataImage, delta: &MetadataDelta) -> BTreeSet<Uuid> {
+    let mut changed: BTreeSet<Uuid> = delta.partitions.keys().copied().collect();
+    for resource in &delta.configs {
+        if let Some(topic) = topic_of(resource).and_then(|name| image.topic(name)) {
+            changed.insert(topic.id);
+        } else if *resource == ConfigResource::cluster_default() {
+            changed.extend(image.topics().map(|topic| topic.id));
+        }
+    }
+    changed
+}
+
+fn topic_of(resource: &ConfigResource) -> Option<&str> {
+    let topic = ottla_coordinator::metadata::ResourceType::Topic;
+    (resource.kind == topic).then_some(resource.name.as_str())
+}
+
+/// Dynamic broker settings take effect before the topics that inherit from them are looked at.
+fn apply_broker_configs(services: &Services, image: &MetadataImage, delta: &MetadataDelta) {
+    let own = ConfigResource::broker(services.node_id);
+    let default = ConfigResource::cluster_default();
+    if !delta.configs.contains(&own) && !delta.configs.contains(&default) {
+        return;
+    }
+    let values = |of| image.configs(of).map(|values| (**values).clone()).unwrap_or_default();
+    if let Err(error) = services.config.set_dynamic(values(&default), values(&own)) {
+        tracing::error!(%error, "dynamic broker settings are not in force");
+    }
+}
+
+fn load(services: &Services, image: &MetadataImage, changed: &BTreeSet<Uuid>, now: Now) {
+    let configuration = services.configuration();
+    for topic in changed.iter().filter_map(|id| image.topic_by_id(*id)) {
+        let overrides = image.topic_configs(&topic.name).map(|of| (**of).clone());
+        let config = TopicConfig::resolve(&overrides.unwrap_or_default(), &configuration.broker);
+        match config {
+            Ok(config) => load_topic(services, topic, config, now),
+            Err(error) => {
+                tracing::error!(topic = %topic.name, %error, "topic is not served: bad settings");
+            }
+        }
+    }
+}
+
+fn load_topic(services: &Services, topic: &TopicImage, config: TopicConfig, now: Now) {
+    let known = services.topics.by_id(topic.id);
+    let settings = log_settings(&config, &services.configuration().broker);
+    let mut partitions: Vec<Arc<Partition>> = Vec::with_capacity(topic.partitions.len());
+    for (index, image) in topic.iter() {
+        let open = known.as_ref().and_then(|known| known.partition(index.get()));
+        if let Some(partition) = open {
+            partition.reconfigure(settings.clone(), config.durability, image.leader_epoch);
+            partitions.push(partition);
+            continue;
+        }
+        let new = NewPartition {
+            name: TopicPartition { topic: Arc::clone(&topic.name), partition: index },
+            topic_id: topic.id,
+            settings: settings.clone(),
+            durability: config.durability,
+            epoch: image.leader_epoch,
+        };
+        match services.replicas.open_partition(new, now) {
+            Ok(partition) => partitions.push(partition),
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = %index, %error,
+                    "partition is not served");
+                break;
+            }
+        }
+    }
+    let metrics = services.metrics.topic(&topic.name);
+    let name = Arc::clone(&topic.name);
+    services.topics.put(TopicEntry::new(name, topic.id, config, partitions, metrics));
+}
+
+/// A topic's settings as its logs need them.
+fn log_settings(topic: &TopicConfig, broker: &BrokerConfig) -> LogSettings {
+    let u32_of = |bytes: ByteSize| u32::try_from(bytes.bytes()).unwrap_or(u32::MAX);
+    LogSettings {
+        segment_bytes: u32_of(topic.segment_bytes),
+        segment_age: topic.segment_time,
+        segment_jitter: topic.segment_jitter,
+        index_bytes_max: u32_of(topic.segment_index_bytes),
+        index_interval_bytes: u32_of(topic.index_interval),
+        retention_age: topic.retention,
+        retention_bytes: topic.retention_bytes.map(ByteSize::bytes),
+        file_delete_delay: topic.file_delete_delay,
+        cleanup: match (topic.cleanup_policy.delete, topic.cleanup_policy.compact) {
+            (true, false) => CleanupPolicy::Delete,
+            (false, true) => CleanupPolicy::Compact,
+            (true, true) => CleanupPolicy::CompactAndDelete,
+            (false, false) => CleanupPolicy::Nothing,
+        },
+        max_message_bytes: u32_of(topic.max_message_bytes),
+        flush_messages: topic.flush_messages,
+        flush_age: topic.flush_interval,
+        producer_id_expiration: broker.log.producer_id_expiration,
+    }
+}
+
+fn remove(services: &Services, id: Uuid, now: Now) {
+    let Some(entry) = services.topics.remove(id) else { return };
+    for partition in entry.partitions() {
+        services.replicas.delete_partition(partition);
+    }
+    services.metrics.forget_topic(&entry.name);
+    services.groups.topic_deleted(&entry.name, now);
+}

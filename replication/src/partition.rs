@@ -1,0 +1,564 @@
+//! One partition with one replica: its log, its high watermark, and those who wait for it.
+//!
+//! Owns: the lock around the log, the moment at which an append is committed, the queues of waiting
+//! producers and fetchers. Never: several replicas (a Raft group takes the place of this type's
+//! commit rule there), file formats, the wire.
+//!
+//! Invariant: log start <= last stable <= high watermark <= log end. With `ottla.durability=fsync`
+//! the high watermark is what was flushed, so nothing that a power loss can take is ever visible;
+//! with `page-cache` it is the log end. A waiter is told after the lock was released.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use ottla_config::topic::Durability;
+use ottla_protocol::model::{LeaderEpoch, NodeId, Now, Offset, TopicPartition, Uuid};
+use ottla_protocol::records::HEADER;
+use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
+use ottla_storage::{
+    AbortedTxn, AppendError, AppendInfo, LeaderAppend, LogError, LogRead, LogSettings, MinOneBatch,
+    PartitionLog, ReadError,
+};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::wait::{Countdown, Watch};
+
+/// Up to where a reader may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    /// Up to the log end: replication and loading of internal topics.
+    LogEnd,
+}
+
+/// The offsets of a partition at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watermarks {
+    pub log_start: Offset,
+    pub last_stable: Offset,
+    pub high_watermark: Offset,
+    pub log_end: Offset,
+}
+
+/// What an append came to.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    pub info: AppendInfo,
+    /// The high watermark that makes this append committed.
+    pub committed_at: Offset,
+}
+
+/// One read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadPlan {
+    pub from: Offset,
+    pub bytes_max: u32,
+    pub isolation: Isolation,
+    pub min_one: MinOneBatch,
+}
+
+/// What a read found, with the marks it was bounded by.
+#[derive(Debug)]
+pub struct PartitionRead {
+    pub marks: Watermarks,
+    pub read: LogRead,
+    /// Set for `ReadCommitted` only.
+    pub aborted: Option<Vec<AbortedTxn>>,
+}
+
+/// Why a partition does not serve a request.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    #[error("{0} is deleted")]
+    Deleted(TopicPartition),
+    #[error(
+        "the log of {0} failed to become durable and is offline; its disk must be checked and the \
+         broker restarted"
+    )]
+    Offline(TopicPartition),
+    #[error("leader epoch {asked} is older than {current}")]
+    FencedEpoch { asked: LeaderEpoch, current: LeaderEpoch },
+    #[error("leader epoch {asked} is newer than {current}")]
+    UnknownEpoch { asked: LeaderEpoch, current: LeaderEpoch },
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Serving {
+    Yes,
+    /// A flush failed: what was flushed may be read, nothing may be written.
+    Offline,
+    Deleted,
+}
+
+struct State {
+    log: PartitionLog,
+    epoch: LeaderEpoch,
+    high_watermark: Offset,
+    serving: Serving,
+    durability: Durability,
+    /// Bytes appended and bytes committed, ever, for the watches.
+    bytes_appended: u64,
+    bytes_flushing: u64,
+    bytes_committed: u64,
+    /// Producers that wait for the high watermark, in offset order.
+    acks: VecDeque<(Offset, Arc<Countdown>)>,
+    watches: BTreeMap<u64, Arc<Watch>>,
+    next_watch: u64,
+}
+
+/// A partition that this node leads alone.
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: Uuid,
+    node: NodeId,
+    state: Mutex<State>,
+    /// Copies for readers that need no lock: metrics and quick checks.
+    high_watermark: AtomicI64,
+    log_end: AtomicI64,
+    flusher: FlushCoordinator,
+    ticket: FlushTicket,
+    flush_is_free: bool,
+    offline: AtomicBool,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition")
+            .field("name", &self.name)
+            .field("high_watermark", &self.high_watermark)
+            .field("log_end", &self.log_end)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a new [`Partition`] is made of.
+#[derive(Debug)]
+pub struct PartitionParts {
+    pub name: TopicPartition,
+    pub topic_id: Uuid,
+    pub node: NodeId,
+    pub log: PartitionLog,
+    pub epoch: LeaderEpoch,
+    pub durability: Durability,
+    pub flusher: FlushCoordinator,
+    /// The file system is volatile, so that flushing changes nothing.
+    pub flush_is_free: bool,
+}
+
+impl Partition {
+    #[must_use]
+    pub fn new(parts: PartitionParts) -> Arc<Self> {
+        // What recovery kept is what the disk has: all of it is committed on a single replica.
+        let log_end = parts.log.log_end();
+        Arc::new(Self {
+            name: parts.name,
+            topic_id: parts.topic_id,
+            node: parts.node,
+            high_watermark: AtomicI64::new(log_end.get()),
+            log_end: AtomicI64::new(log_end.get()),
+            state: Mutex::new(State {
+                log: parts.log,
+                epoch: parts.epoch,
+                high_watermark: log_end,
+                serving: Serving::Yes,
+                durability: parts.durability,
+                bytes_appended: 0,
+                bytes_flushing: 0,
+                bytes_committed: 0,
+                acks: VecDeque::new(),
+                watches: BTreeMap::new(),
+                next_watch: 0,
+            }),
+            flusher: parts.flusher,
+            ticket: FlushTicket::new(),
+            flush_is_free: parts.flush_is_free,
+            offline: AtomicBool::new(false),
+        })
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The node that leads this partition.
+    #[must_use]
+    pub fn leader(&self) -> NodeId {
+        self.node
+    }
+
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.state.lock().epoch
+    }
+
+    /// Without the lock; may be a moment old.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Without the lock; may be a moment old.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// The log cannot be written any more, because a flush failed.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    #[must_use]
+    pub fn watermarks(&self) -> Watermarks {
+        self.state.lock().marks()
+    }
+
+    /// Appends a validated batch. When it is not committed at once and `wait` is given, it is
+    /// told once it is, or once it never will be: compare [`Self::high_watermark`] with
+    /// [`Appended::committed_at`] then.
+    ///
+    /// # Errors
+    /// A producer's fault, a full disk, or a partition that is offline or deleted.
+    pub fn append(
+        self: &Arc<Self>,
+        append: &LeaderAppend<'_>,
+        now: Now,
+        wait: Option<&Arc<Countdown>>,
+    ) -> Result<Appended, PartitionError> {
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let epoch = state.epoch;
+        let before = state.log.log_end();
+        let info = state.log.append_as_leader(append, epoch, now)?;
+        let end = state.log.log_end();
+        self.log_end.store(end.get(), Ordering::Release);
+        if end > before {
+            state.bytes_appended += bytes_of(append);
+        }
+        let committed_at = info.last_offset.next();
+        let mut woken = Woken::default();
+        let mut request_flush = false;
+        if self.flush_is_free || state.durability == Durability::PageCache {
+            let bytes = state.bytes_appended;
+            woken = self.advance(&mut state, end, bytes);
+        } else {
+            if let Some(wait) = wait.filter(|_| committed_at > state.high_watermark) {
+                wait.add();
+                state.acks.push_back((committed_at, Arc::clone(wait)));
+            }
+            request_flush = end > state.high_watermark;
+        }
+        drop(state);
+        woken.tell();
+        if request_flush {
+            self.request_flush();
+        }
+        Ok(Appended { info, committed_at })
+    }
+
+    /// Reads whole batches below the bound that `plan.isolation` names.
+    ///
+    /// # Errors
+    /// An offset outside the log, a deleted partition, or a failing disk.
+    pub fn read(&self, plan: ReadPlan) -> Result<PartitionRead, PartitionError> {
+        let state = self.state.lock();
+        self.check_readable(&state)?;
+        let marks = state.marks();
+        let bound = marks.bound(plan.isolation);
+        let read = state.log.read(plan.from, plan.bytes_max, bound, plan.min_one)?;
+        let aborted = (plan.isolation == Isolation::ReadCommitted)
+            .then(|| state.log.aborted_transactions(plan.from, read.next_offset))
+            .transpose()?;
+        Ok(PartitionRead { marks, read, aborted })
+    }
+
+    /// Runs `look` on the log under its lock: lookups by time or epoch, producer states.
+    ///
+    /// # Errors
+    /// When the partition is deleted.
+    pub fn inspect<T>(
+        &self,
+        look: impl FnOnce(&PartitionLog, Watermarks) -> T,
+    ) -> Result<T, PartitionError> {
+        let state = self.state.lock();
+        self.check_readable(&state)?;
+        Ok(look(&state.log, state.marks()))
+    }
+
+    /// Runs `change` on the log under its lock, then moves what follows from it. For retention,
+    /// rolling and cleaning steps, never for appends.
+    ///
+    /// # Errors
+    /// When the partition is deleted.
+    pub fn maintain<T>(
+        &self,
+        change: impl FnOnce(&mut PartitionLog, Watermarks) -> T,
+    ) -> Result<T, PartitionError> {
+        let mut state = self.state.lock();
+        self.check_readable(&state)?;
+        let marks = state.marks();
+        Ok(change(&mut state.log, marks))
+    }
+
+    /// DeleteRecords: moves the log start to `offset`, which may not pass the high watermark.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` beyond the high watermark.
+    pub fn delete_records(&self, offset: Offset) -> Result<Offset, PartitionError> {
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let marks = state.marks();
+        if offset > marks.high_watermark || offset < Offset::ZERO {
+            let (start, end) = (marks.log_start, marks.high_watermark);
+            return Err(ReadError::OutOfRange { offset, start, end }.into());
+        }
+        if offset > marks.log_start {
+            state.log.advance_log_start(offset)?;
+        }
+        Ok(state.log.log_start())
+    }
+
+    /// Checks the leader epoch that a client believes in; `NONE` is not checked (KIP-320).
+    ///
+    /// # Errors
+    /// `FencedEpoch` when the client is behind, `UnknownEpoch` when we are.
+    pub fn check_epoch(&self, asked: LeaderEpoch) -> Result<(), PartitionError> {
+        let current = self.state.lock().epoch;
+        match asked {
+            LeaderEpoch::NONE => Ok(()),
+            asked if asked < current => Err(PartitionError::FencedEpoch { asked, current }),
+            asked if asked > current => Err(PartitionError::UnknownEpoch { asked, current }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells `watch` of what becomes readable beyond `seen`, the bound of the caller's last read.
+    /// Fires at once when there is already more.
+    #[must_use]
+    pub fn watch(
+        self: &Arc<Self>,
+        watch: &Arc<Watch>,
+        isolation: Isolation,
+        seen: Offset,
+    ) -> Option<WatchGuard> {
+        let mut state = self.state.lock();
+        if state.serving != Serving::Yes || state.marks().bound(isolation) > seen {
+            drop(state);
+            watch.fire();
+            return None;
+        }
+        let key = state.next_watch;
+        state.next_watch += 1;
+        state.watches.insert(key, Arc::clone(watch));
+        Some(WatchGuard { partition: Arc::clone(self), key })
+    }
+
+    /// Applies changed topic settings, and the leader epoch that the metadata has by now.
+    pub fn reconfigure(
+        self: &Arc<Self>,
+        settings: LogSettings,
+        durability: Durability,
+        epoch: LeaderEpoch,
+    ) {
+        let mut state = self.state.lock();
+        state.epoch = state.epoch.max(epoch);
+        state.log.update_settings(settings);
+        let relaxed = durability == Durability::PageCache && state.durability != durability;
+        state.durability = durability;
+        let mut woken = Woken::default();
+        if relaxed && state.serving == Serving::Yes {
+            let (end, bytes) = (state.log.log_end(), state.bytes_appended);
+            woken = self.advance(&mut state, end, bytes);
+        }
+        drop(state);
+        woken.tell();
+    }
+
+    /// Makes everything durable and closes the log; nothing can be appended afterwards.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn close(&self, now: Now) -> Result<(), PartitionError> {
+        let closed = self.state.lock().log.close_clean(now);
+        self.stop_serving(Serving::Offline);
+        Ok(closed?)
+    }
+
+    /// Ends service: every waiter is told, later calls answer `Deleted`. The log's files are the
+    /// caller's to remove.
+    pub fn mark_deleted(&self) {
+        self.stop_serving(Serving::Deleted);
+    }
+
+    /// Asks for a flush of everything appended so far, whatever the durability says.
+    pub fn request_flush(self: &Arc<Self>) {
+        let target: Arc<dyn FlushTarget> = Arc::<Self>::clone(self);
+        self.flusher.request(&target);
+    }
+
+    fn stop_serving(&self, serving: Serving) {
+        let mut state = self.state.lock();
+        state.serving = serving;
+        let woken = Woken {
+            acks: state.acks.drain(..).map(|(_, wait)| wait).collect(),
+            watches: std::mem::take(&mut state.watches).into_values().collect(),
+        };
+        drop(state);
+        woken.tell();
+    }
+
+    fn check_readable(&self, state: &MutexGuard<'_, State>) -> Result<(), PartitionError> {
+        match state.serving {
+            Serving::Yes | Serving::Offline => Ok(()),
+            Serving::Deleted => Err(PartitionError::Deleted(self.name.clone())),
+        }
+    }
+
+    fn check_writable(&self, state: &MutexGuard<'_, State>) -> Result<(), PartitionError> {
+        match state.serving {
+            Serving::Yes => Ok(()),
+            Serving::Offline => Err(PartitionError::Offline(self.name.clone())),
+            Serving::Deleted => Err(PartitionError::Deleted(self.name.clone())),
+        }
+    }
+
+    /// Moves the high watermark and collects who has to be told.
+    fn advance(&self, state: &mut State, to: Offset, bytes_committed: u64) -> Woken {
+        if to <= state.high_watermark {
+            return Woken::default();
+        }
+        state.high_watermark = to;
+        state.log.on_high_watermark(to);
+        self.high_watermark.store(to.get(), Ordering::Release);
+        let mut woken = Woken::default();
+        while state.acks.front().is_some_and(|(offset, _)| *offset <= to) {
+            woken.acks.extend(state.acks.pop_front().map(|(_, wait)| wait));
+        }
+        let fresh = bytes_committed.saturating_sub(state.bytes_committed);
+        state.bytes_committed = bytes_committed;
+        if !state.watches.is_empty() {
+            // Credit happens under the lock, the wake-up inside it only marks a task as runnable.
+            state.watches.retain(|_, watch| !watch.credit(fresh));
+        }
+        woken
+    }
+}
+
+impl State {
+    fn marks(&self) -> Watermarks {
+        Watermarks {
+            log_start: self.log.log_start(),
+            last_stable: self.log.last_stable(self.high_watermark),
+            high_watermark: self.high_watermark,
+            log_end: self.log.log_end(),
+        }
+    }
+}
+
+impl Watermarks {
+    /// The exclusive bound of a read.
+    #[must_use]
+    pub const fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable,
+            Isolation::LogEnd => self.log_end,
+        }
+    }
+}
+
+fn bytes_of(append: &LeaderAppend<'_>) -> u64 {
+    append.batches.iter().map(|batch| (HEADER + batch.payload.len()) as u64).sum()
+}
+
+/// Who is told once the lock is released.
+#[derive(Default)]
+struct Woken {
+    acks: Vec<Arc<Countdown>>,
+    watches: Vec<Arc<Watch>>,
+}
+
+impl Woken {
+    fn tell(self) {
+        for wait in self.acks {
+            wait.done();
+        }
+        for watch in self.watches {
+            watch.fire();
+        }
+    }
+}
+
+/// Takes a watch off its partition on drop.
+#[derive(Debug)]
+pub struct WatchGuard {
+    partition: Arc<Partition>,
+    key: u64,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        self.partition.state.lock().watches.remove(&self.key);
+    }
+}
+
+impl FlushTarget for Partition {
+    fn ticket(&self) -> &FlushTicket {
+        &self.ticket
+    }
+
+    fn begin(&self) -> FlushJob {
+        let mut state = self.state.lock();
+        state.bytes_flushing = state.bytes_appended;
+        state.log.begin_flush().unwrap_or_else(|error| {
+            // The log knows that it is dead; `complete` of the empty job says so to everyone.
+            tracing::error!(partition = %self.name, %error, "flush did not begin");
+            FlushJob { up_to: state.log.flushed(), ..FlushJob::default() }
+        })
+    }
+
+    fn complete(&self, job: FlushJob, result: io::Result<()>) {
+        let mut state = self.state.lock();
+        let completed = match result {
+            Ok(()) => state.log.complete_flush(job.up_to),
+            Err(error) => {
+                state.log.fail_flush(&error);
+                Err(LogError::Io {
+                    action: "sync",
+                    path: state.log.dir().to_path_buf(),
+                    source: error,
+                })
+            }
+        };
+        match completed {
+            Ok(()) => {
+                let bytes = state.bytes_flushing;
+                let woken = self.advance(&mut state, job.up_to, bytes);
+                drop(state);
+                woken.tell();
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.name, %error, "flush failed: partition is offline");
+                drop(state);
+                self.offline.store(true, Ordering::Release);
+                self.stop_serving(Serving::Offline);
+            }
+        }
+    }
+}

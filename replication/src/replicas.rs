@@ -1,0 +1,314 @@
+//! The partitions that live on this node, and on which of its disks.
+//!
+//! Owns: log directories and their flush threads; opening, creating and removing partition logs; the
+//! periodic steps over all of them. Never: decides which partitions should exist. Invariants: a
+//! partition's folder is in exactly one log directory; a failed directory takes its own partitions
+//! offline and no others.
+
+mod directories;
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_config::topic::Durability;
+use ottla_protocol::model::{LeaderEpoch, NodeId, Now, TopicPartition, Uuid};
+use ottla_storage::fs::FileSystem;
+use ottla_storage::log_dir::{FolderName, FolderStage, LogDirError};
+use ottla_storage::{LogError, LogResources, LogSettings, OpenContext, PartitionLog, Shutdown};
+use parking_lot::RwLock;
+
+use self::directories::{Directories, Directory};
+use crate::partition::{Partition, PartitionParts};
+
+/// Open files that all logs share; beyond it the least recently used are closed.
+const OPEN_FILES_MAX: usize = 4_096;
+/// Memory for readers at the tail of all logs.
+const TAIL_BYTES_MAX: u64 = 64 << 20;
+
+/// Why the node's storage could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Directory(#[from] LogDirError),
+    #[error("no log directory can be used: {0}")]
+    NoDirectory(String),
+    #[error("the flush thread of {path} did not start: {error}")]
+    FlushThread { path: PathBuf, error: io::Error },
+    #[error("partition {partition}: {error}")]
+    Log { partition: TopicPartition, error: LogError },
+}
+
+/// A partition to be opened, or created where it is not there.
+#[derive(Clone, Debug)]
+pub struct NewPartition {
+    pub name: TopicPartition,
+    pub topic_id: Uuid,
+    pub settings: LogSettings,
+    pub durability: Durability,
+    /// As the metadata says.
+    pub epoch: LeaderEpoch,
+}
+
+/// Who the node is, and the ids that fresh directories get.
+#[derive(Debug)]
+pub struct NodeIdentity {
+    pub node: NodeId,
+    /// Marks empty directories where no directory knows its cluster.
+    pub new_cluster_id: Uuid,
+}
+
+/// One log directory, as DescribeLogDirs answers it.
+#[derive(Clone, Debug)]
+pub struct DirectoryReport {
+    pub path: PathBuf,
+    pub id: Uuid,
+    /// Why it is out of use.
+    pub offline: Option<String>,
+    pub space: Option<ottla_storage::fs::DiskSpace>,
+    pub partitions: Vec<Arc<Partition>>,
+}
+
+/// All partitions of this node.
+#[derive(Debug)]
+pub struct Replicas {
+    fs: Arc<dyn FileSystem>,
+    node: NodeId,
+    directories: Directories,
+    resources: Arc<LogResources>,
+    partitions: RwLock<BTreeMap<TopicPartition, Placed>>,
+}
+
+/// A partition with the directory that holds it.
+#[derive(Clone, Debug)]
+struct Placed {
+    partition: Arc<Partition>,
+    directory: Arc<Directory>,
+}
+
+impl Replicas {
+    /// Locks and checks every directory, and marks empty ones as this node's.
+    ///
+    /// # Errors
+    /// A directory of another node or cluster, one that is in use, or none that can be used. A single
+    /// directory whose disk fails among several is left out, offline.
+    pub fn open(
+        fs: Arc<dyn FileSystem>,
+        identity: &NodeIdentity,
+        paths: &[PathBuf],
+        new_id: impl FnMut() -> Uuid,
+    ) -> Result<Self, OpenError> {
+        let directories = Directories::open(&fs, identity, paths, new_id)?;
+        let node = identity.node;
+        let resources = LogResources::new(OPEN_FILES_MAX, TAIL_BYTES_MAX);
+        Ok(Self { fs, node, directories, resources, partitions: RwLock::default() })
+    }
+
+    /// The cluster that the directories belong to.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        self.directories.cluster_id()
+    }
+
+    /// The ids of the directories that are in use.
+    #[must_use]
+    pub fn directory_ids(&self) -> Vec<Uuid> {
+        self.directories.all().iter().map(|directory| directory.id()).collect()
+    }
+
+    /// Nothing here outlives the process.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.fs.is_volatile()
+    }
+
+    /// Opens a partition's log where it lies, or creates it in the directory with the most room.
+    /// A folder of an older topic of the same name is put aside.
+    ///
+    /// # Errors
+    /// When the log is damaged or its disk fails.
+    pub fn open_partition(&self, new: NewPartition, now: Now) -> Result<Arc<Partition>, OpenError> {
+        if let Some(placed) = self.partitions.read().get(&new.name)
+            && placed.partition.topic_id() == new.topic_id
+        {
+            return Ok(Arc::clone(&placed.partition));
+        }
+        let name = new.name.clone();
+        let failed = |error| OpenError::Log { partition: name.clone(), error };
+        let (directory, log) = match self.directories.holding(&new.name) {
+            Some(directory) => {
+                let log = self.open_log(&directory, &new, now).map_err(failed)?;
+                (directory, log)
+            }
+            None => {
+                let directory = self.directories.with_most_room(&self.counts())?;
+                let log = self.create_log(&directory, &new, now).map_err(failed)?;
+                directory.note_folder(&new.name);
+                (directory, log)
+            }
+        };
+        let partition = Partition::new(PartitionParts {
+            name: new.name.clone(),
+            topic_id: new.topic_id,
+            node: self.node,
+            epoch: log.latest_epoch().map_or(new.epoch, |latest| latest.max(new.epoch)),
+            log,
+            durability: new.durability,
+            flusher: directory.flusher().clone(),
+            flush_is_free: self.fs.is_volatile(),
+        });
+        let placed = Placed { partition: Arc::clone(&partition), directory };
+        self.partitions.write().insert(new.name, placed);
+        Ok(partition)
+    }
+
+    fn open_log(
+        &self,
+        directory: &Directory,
+        new: &NewPartition,
+        now: Now,
+    ) -> Result<PartitionLog, LogError> {
+        let path = directory.log_dir().partition_path(&new.name);
+        let context = OpenContext {
+            recovery_point: directory.recovery_point(&new.name),
+            log_start: directory.log_start(&new.name),
+            shutdown: if directory.was_clean() { Shutdown::Clean } else { Shutdown::Unclean },
+            topic_id: new.topic_id,
+            ..OpenContext::new(now, Arc::clone(&self.resources))
+        };
+        match PartitionLog::open(Arc::clone(&self.fs), path, new.settings.clone(), &context) {
+            Ok((mut log, report)) => {
+                if let Some(damage) = &report.damage {
+                    tracing::error!(partition = %new.name, %damage, "log is damaged");
+                } else if report.torn.is_some() {
+                    tracing::warn!(partition = %new.name, ?report, "log recovered");
+                }
+                // What a crash left in the page cache counts as committed only once it is synced.
+                if log.needs_flush() {
+                    log.flush_now()?;
+                }
+                Ok(log)
+            }
+            Err(LogError::TopicId { found, .. }) => {
+                tracing::warn!(partition = %new.name, %found, expected = %new.topic_id,
+                    "folder of an older topic of this name is put aside");
+                self.put_aside(directory, &new.name, FolderStage::Stray)?;
+                self.create_log(directory, new, now)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_log(
+        &self,
+        directory: &Directory,
+        new: &NewPartition,
+        now: Now,
+    ) -> Result<PartitionLog, LogError> {
+        let path = directory.log_dir().partition_path(&new.name);
+        let context = OpenContext {
+            topic_id: new.topic_id,
+            ..OpenContext::new(now, Arc::clone(&self.resources))
+        };
+        PartitionLog::create(Arc::clone(&self.fs), path, new.settings.clone(), &context)
+    }
+
+    fn counts(&self) -> BTreeMap<Uuid, usize> {
+        let mut counts = BTreeMap::new();
+        for placed in self.partitions.read().values() {
+            *counts.entry(placed.directory.id()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Ends a partition's service and puts its folder aside for removal.
+    pub fn delete_partition(&self, partition: &Arc<Partition>) {
+        partition.mark_deleted();
+        let Some(placed) = self.partitions.write().remove(partition.name()) else { return };
+        placed.directory.forget_folder(partition.name());
+        let aside = self.put_aside(&placed.directory, partition.name(), FolderStage::Deleting);
+        if let Err(error) = aside {
+            tracing::warn!(partition = %partition.name(), %error,
+                "the folder of a deleted partition stays until the next start");
+        }
+    }
+
+    /// Renames a folder so that its name is free.
+    fn put_aside(
+        &self,
+        directory: &Directory,
+        partition: &TopicPartition,
+        stage: FolderStage,
+    ) -> Result<(), LogError> {
+        let from = directory.log_dir().partition_path(partition);
+        let name = FolderName::in_stage(partition.clone(), stage, directory.next_unique());
+        let to = directory.log_dir().path().join(name.text());
+        let io = |source| LogError::Io { action: "rename", path: from.clone(), source };
+        self.fs.rename(&from, &to).map_err(io)?;
+        self.fs.sync_dir(directory.log_dir().path()).map_err(io)?;
+        if stage == FolderStage::Deleting {
+            directory.note_removal(to);
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn partition(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
+        self.partitions.read().get(name).map(|placed| Arc::clone(&placed.partition))
+    }
+
+    /// Every partition, in the order of names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().values().map(|placed| Arc::clone(&placed.partition)).collect()
+    }
+
+    /// The directory that holds a partition.
+    #[must_use]
+    pub fn directory_of(&self, name: &TopicPartition) -> Option<Uuid> {
+        self.partitions.read().get(name).map(|placed| placed.directory.id())
+    }
+
+    /// What DescribeLogDirs answers.
+    #[must_use]
+    pub fn directories(&self) -> Vec<DirectoryReport> {
+        let partitions = self.partitions.read();
+        let of = |id| {
+            let here = partitions.values().filter(|placed| placed.directory.id() == id);
+            here.map(|placed| Arc::clone(&placed.partition)).collect()
+        };
+        let mut reports: Vec<DirectoryReport> = self
+            .directories
+            .all()
+            .iter()
+            .map(|directory| DirectoryReport {
+                path: directory.log_dir().path().to_path_buf(),
+                id: directory.id(),
+                offline: directory.log_dir().offline_reason(),
+                space: directory.log_dir().space().ok(),
+                partitions: of(directory.id()),
+            })
+            .collect();
+        reports.extend(self.directories.failed().iter().map(|(path, reason)| DirectoryReport {
+            path: path.clone(),
+            id: Uuid::nil(),
+            offline: Some(reason.clone()),
+            space: None,
+            partitions: Vec::new(),
+        }));
+        reports
+    }
+
+    /// Directories that are out of use.
+    #[must_use]
+    pub fn offline_directories(&self) -> Vec<PathBuf> {
+        let offline = self.directories.all().iter().filter_map(|directory| {
+            let dir = directory.log_dir();
+            dir.offline_reason().map(|_| dir.path().to_path_buf())
+        });
+        let failed = self.directories.failed().iter().map(|(path, _)| path.clone());
+        offline.chain(failed).collect()
+    }
+}

@@ -1,0 +1,236 @@
+//! The log directories of a node, with what was read of them at start.
+//!
+//! Owns: their locks, checkpoints as of the start, flush threads (one per disk), folders that wait for
+//! removal. Never: opens a partition's log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_protocol::model::{Offset, TopicPartition, Uuid, kafka_uuid_text};
+use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
+use ottla_storage::flush::{FlushCoordinator, FlushOptions, FlushThread};
+use ottla_storage::fs::{DiskId, FileSystem};
+use ottla_storage::log_dir::{Candidate, DirIdentity, FolderStage, LogDir, LogDirError, place};
+use parking_lot::Mutex;
+
+use super::{NodeIdentity, OpenError};
+
+/// An open log directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    log_dir: LogDir,
+    flusher: FlushCoordinator,
+    recovery_points: PartitionOffsets,
+    log_starts: PartitionOffsets,
+    /// Live partition folders.
+    folders: Mutex<BTreeSet<TopicPartition>>,
+    /// Folders of deleted partitions.
+    removals: Mutex<Vec<PathBuf>>,
+    unique: AtomicU64,
+}
+
+impl Directory {
+    pub(super) fn log_dir(&self) -> &LogDir {
+        &self.log_dir
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.log_dir.directory_id()
+    }
+
+    pub(super) fn flusher(&self) -> &FlushCoordinator {
+        &self.flusher
+    }
+
+    pub(super) fn was_clean(&self) -> bool {
+        self.log_dir.was_clean().is_some()
+    }
+
+    pub(super) fn recovery_point(&self, partition: &TopicPartition) -> Offset {
+        self.recovery_points.get(partition).copied().unwrap_or(Offset::ZERO)
+    }
+
+    pub(super) fn log_start(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.log_starts.get(partition).copied()
+    }
+
+    pub(super) fn note_folder(&self, partition: &TopicPartition) {
+        self.folders.lock().insert(partition.clone());
+    }
+
+    pub(super) fn forget_folder(&self, partition: &TopicPartition) {
+        self.folders.lock().remove(partition);
+    }
+
+    pub(super) fn note_removal(&self, path: PathBuf) {
+        self.removals.lock().push(path);
+    }
+
+    pub(super) fn take_removals(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.removals.lock())
+    }
+
+    /// An id for a folder that is put aside: unlike any other of this directory.
+    pub(super) fn next_unique(&self) -> Uuid {
+        let count = self.unique.fetch_add(1, Ordering::Relaxed);
+        Uuid::from_u128(self.id().as_u128().wrapping_add(u128::from(count) << 16))
+    }
+}
+
+/// All directories of the node.
+#[derive(Debug)]
+pub(super) struct Directories {
+    all: Vec<Arc<Directory>>,
+    failed: Vec<(PathBuf, String)>,
+    cluster_id: String,
+    /// Last, so that it ends after everything that asks it to flush.
+    _threads: Vec<FlushThread>,
+}
+
+impl Directories {
+    pub(super) fn open(
+        fs: &Arc<dyn FileSystem>,
+        identity: &NodeIdentity,
+        paths: &[PathBuf],
+        mut new_id: impl FnMut() -> Uuid,
+    ) -> Result<Self, OpenError> {
+        let mut opened: Vec<LogDir> = Vec::new();
+        let mut failed = Vec::new();
+        let mut cluster_id: Option<String> = None;
+        for path in paths {
+            let who = DirIdentity {
+                cluster_id: cluster_id.clone(),
+                node_id: identity.node,
+                new_directory_id: new_id(),
+                new_cluster_id: kafka_uuid_text(identity.new_cluster_id),
+            };
+            match LogDir::open(Arc::clone(fs), path.clone(), &who) {
+                Ok(dir) => {
+                    cluster_id.get_or_insert_with(|| dir.meta().cluster_id.clone());
+                    opened.push(dir);
+                }
+                // A disk that fails among several is left out; a directory that is not ours is a
+                // mistake that must be seen.
+                Err(error @ LogDirError::Io { .. }) if paths.len() > 1 => {
+                    tracing::error!(path = %path.display(), %error, "log directory is offline");
+                    failed.push((path.clone(), error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(cluster_id) = cluster_id else {
+            let reasons: Vec<_> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
+            return Err(OpenError::NoDirectory(reasons.join("; ")));
+        };
+        let mut flushers = Flushers::default();
+        let all = opened
+            .into_iter()
+            .map(|dir| directory(dir, fs, &mut flushers).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { all, failed, cluster_id, _threads: flushers.threads })
+    }
+
+    pub(super) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    pub(super) fn all(&self) -> &[Arc<Directory>] {
+        &self.all
+    }
+
+    pub(super) fn failed(&self) -> &[(PathBuf, String)] {
+        &self.failed
+    }
+
+    pub(super) fn holding(&self, partition: &TopicPartition) -> Option<Arc<Directory>> {
+        self.all.iter().find(|directory| directory.folders.lock().contains(partition)).cloned()
+    }
+
+    pub(super) fn with_most_room(
+        &self,
+        partitions: &BTreeMap<Uuid, usize>,
+    ) -> Result<Arc<Directory>, OpenError> {
+        let usable: Vec<&Arc<Directory>> =
+            self.all.iter().filter(|dir| dir.log_dir.offline_reason().is_none()).collect();
+        let candidates: Vec<Candidate> = usable
+            .iter()
+            .map(|directory| Candidate {
+                available: directory.log_dir.space().map_or(0, |space| space.available),
+                partitions: partitions.get(&directory.id()).copied().unwrap_or_default(),
+            })
+            .collect();
+        place(&candidates)
+            .and_then(|index| usable.get(index).map(|directory| Arc::clone(directory)))
+            .ok_or_else(|| OpenError::NoDirectory("all of them are offline".to_owned()))
+    }
+}
+
+/// One flush coordinator per disk.
+#[derive(Default)]
+struct Flushers {
+    by_disk: Vec<(DiskId, FlushCoordinator)>,
+    threads: Vec<FlushThread>,
+}
+
+impl Flushers {
+    fn of(
+        &mut self,
+        fs: &Arc<dyn FileSystem>,
+        dir: &LogDir,
+    ) -> Result<FlushCoordinator, OpenError> {
+        let path = dir.path().to_path_buf();
+        if fs.is_volatile() {
+            return Ok(FlushCoordinator::inline(Arc::clone(fs), path));
+        }
+        let io = |error| OpenError::FlushThread { path: path.clone(), error };
+        let disk = fs.disk_id(&path).map_err(io)?;
+        if let Some((_, flusher)) = self.by_disk.iter().find(|(known, _)| *known == disk) {
+            return Ok(flusher.clone());
+        }
+        let thread = FlushThread::spawn(Arc::clone(fs), path.clone(), FlushOptions::default());
+        let thread = thread.map_err(io)?;
+        let flusher = thread.coordinator();
+        self.by_disk.push((disk, flusher.clone()));
+        self.threads.push(thread);
+        Ok(flusher)
+    }
+}
+
+fn directory(
+    dir: LogDir,
+    fs: &Arc<dyn FileSystem>,
+    flushers: &mut Flushers,
+) -> Result<Directory, OpenError> {
+    let contents = dir.scan()?;
+    let mut folders = BTreeSet::new();
+    let mut removals = Vec::new();
+    for folder in contents.folders {
+        match folder.name.stage {
+            FolderStage::Live => {
+                folders.insert(folder.name.partition);
+            }
+            FolderStage::Deleting => removals.push(folder.path),
+            FolderStage::Future | FolderStage::Stray => {}
+        }
+    }
+    let flusher = flushers.of(fs, &dir)?;
+    Ok(Directory {
+        recovery_points: checkpoint(&dir, CheckpointKind::RecoveryPoint),
+        log_starts: checkpoint(&dir, CheckpointKind::LogStart),
+        log_dir: dir,
+        flusher,
+        folders: Mutex::new(folders),
+        removals: Mutex::new(removals),
+        unique: AtomicU64::new(1),
+    })
+}
+
+/// A checkpoint that cannot be read only makes recovery scan more.
+fn checkpoint(dir: &LogDir, kind: CheckpointKind) -> PartitionOffsets {
+    dir.read_checkpoint(kind).unwrap_or_else(|error| {
+        tracing::warn!(path = %dir.path().display(), %error, "checkpoint ignored");
+        PartitionOffsets::default()
+    })
+}

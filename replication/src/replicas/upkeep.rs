@@ -1,0 +1,110 @@
+//! The periodic steps over all partitions, and the clean end.
+//!
+//! Owns: retention, removal of deleted files and folders, checkpoints, closing. Never: when they run.
+
+use std::path::Path;
+
+use ottla_protocol::model::{Now, Offset};
+use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
+
+use super::directories::Directory;
+use super::{Placed, Replicas};
+
+impl Replicas {
+    /// Rolls and deletes what the topics' retention says.
+    pub fn apply_retention(&self, now: Now) {
+        for partition in self.all() {
+            let deleted =
+                partition.maintain(|log, marks| log.delete_old_segments(now, marks.high_watermark));
+            match deleted {
+                Ok(Ok(deleted)) if !deleted.is_empty() => {
+                    tracing::info!(partition = %partition.name(), segments = deleted.len(),
+                        "retention deleted segments");
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(partition = %partition.name(), %error, "retention failed");
+                }
+                Ok(Ok(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Removes segment files and partition folders whose time has come.
+    pub fn remove_deleted(&self, now: Now) {
+        for partition in self.all() {
+            if let Ok(Err(error)) = partition.maintain(|log, _| log.remove_deleted(now.mono)) {
+                tracing::warn!(partition = %partition.name(), %error, "files not removed");
+            }
+        }
+        for directory in self.directories.all() {
+            for path in directory.take_removals() {
+                if let Err(error) = self.fs.remove_dir_all(&path) {
+                    tracing::warn!(path = %path.display(), %error, "folder not removed");
+                    directory.note_removal(path);
+                }
+            }
+        }
+    }
+
+    /// Writes how far each log is flushed, so that a recovery scans only beyond.
+    pub fn checkpoint_recovery_points(&self) {
+        self.checkpoint(CheckpointKind::RecoveryPoint, |placed| {
+            placed.partition.inspect(|log, _| log.flushed()).ok()
+        });
+        self.checkpoint(CheckpointKind::Replication, |placed| {
+            Some(placed.partition.high_watermark())
+        });
+    }
+
+    /// Writes log starts that DeleteRecords moved beyond their segments.
+    pub fn checkpoint_log_starts(&self) {
+        self.checkpoint(CheckpointKind::LogStart, |placed| {
+            let start = placed.partition.watermarks().log_start;
+            (start > Offset::ZERO).then_some(start)
+        });
+    }
+
+    fn checkpoint(&self, kind: CheckpointKind, value: impl Fn(&Placed) -> Option<Offset>) {
+        for directory in self.directories.all() {
+            let offsets: PartitionOffsets = self
+                .partitions
+                .read()
+                .iter()
+                .filter(|(_, placed)| placed.directory.id() == directory.id())
+                .filter_map(|(name, placed)| Some((name.clone(), value(placed)?)))
+                .collect();
+            self.write(directory, kind, &offsets);
+        }
+    }
+
+    fn write(&self, directory: &Directory, kind: CheckpointKind, offsets: &PartitionOffsets) {
+        if let Err(error) = directory.log_dir().write_checkpoint(kind, offsets) {
+            let path: &Path = directory.log_dir().path();
+            tracing::error!(path = %path.display(), %error, "checkpoint not written");
+        }
+    }
+
+    /// Flushes and closes every log, then marks the directories as cleanly left. A log that cannot be
+    /// closed keeps its directory from being marked, so that the next start recovers it.
+    pub fn close(&self, now: Now) {
+        let placed: Vec<Placed> = self.partitions.read().values().cloned().collect();
+        let mut unclean = Vec::new();
+        for placed in &placed {
+            if let Err(error) = placed.partition.close(now) {
+                tracing::error!(partition = %placed.partition.name(), %error, "not closed cleanly");
+                unclean.push(placed.directory.id());
+            }
+        }
+        self.checkpoint_recovery_points();
+        self.checkpoint_log_starts();
+        for directory in self.directories.all() {
+            if unclean.contains(&directory.id()) {
+                continue;
+            }
+            if let Err(error) = directory.log_dir().mark_clean_shutdown(-1) {
+                let path = directory.log_dir().path();
+                tracing::error!(path = %path.display(), %error, "clean shutdown not marked");
+            }
+        }
+    }
+}
