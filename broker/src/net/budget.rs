@@ -19,7 +19,9 @@ pub(crate) struct ByteBudget {
 
 /// Bytes taken from the pool; given back on drop.
 #[derive(Debug)]
-pub(crate) struct Reservation(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(crate) struct Reservation(
+    #[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
+);
 
 impl ByteBudget {
     #[must_use]
