@@ -143,17 +143,14 @@ impl FlushThread {
     /// Starts the flush thread of the disk that holds `disk`, a folder that exists.
     ///
     /// # Errors
-    /// When the folder cannot be synced or the system gives no thread.
+    /// When the folder cannot be opened or the system gives no thread.
     pub fn spawn(
         fs: Arc<dyn FileSystem>,
         disk: PathBuf,
         options: FlushOptions,
     ) -> io::Result<Self> {
         // Opens the handle that later errors of write-back are reported to.
-        match fs.sync_disk(&disk) {
-            Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
-            _ => {}
-        }
+        fs.disk_id(&disk)?;
         let shared = Arc::new(Shared {
             fs,
             disk,

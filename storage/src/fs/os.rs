@@ -126,6 +126,10 @@ impl FileSystem for OsFileSystem {
     }
 
     fn disk_id(&self, path: &Path) -> io::Result<DiskId> {
+        // Write-back errors are told to handles that were open when they happened: whoever asks for
+        // the disk is about to rely on its syncs. Opening is enough, and a first sync would wait for
+        // whatever other programs have dirty.
+        self.disk_handle(path)?;
         Ok(DiskId(fs::metadata(path)?.dev()))
     }
 
