@@ -49,7 +49,9 @@ impl ClassicGroup {
         if request.generation != self.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        let differs = |given: &Option<Arc<str>>, ours: &Option<Arc<str>>| matches!((given, ours), (Some(given), Some(ours)) if given != ours);
+        let differs = |given: &Option<Arc<str>>, ours: &Option<Arc<str>>| {
+            given.as_ref().zip(ours.as_ref()).is_some_and(|(given, ours)| given != ours)
+        };
         if differs(&request.protocol_type, &self.protocol_type)
             || differs(&request.protocol_name, &self.protocol_name)
         {

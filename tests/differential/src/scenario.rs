@@ -109,6 +109,7 @@ fn until(what: &str, mut step: impl FnMut() -> Result<bool>) -> Result<()> {
         if Instant::now() > deadline {
             bail!("{what}: not within {SETTLE:?}");
         }
+        // Paces a poll of the broker's process, which says nothing by itself.
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())

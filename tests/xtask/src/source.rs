@@ -37,6 +37,24 @@ impl Source {
         Self { path: path.to_owned(), text, code, comments, test_lines }
     }
 
+    /// Paths, without `.rs`, of the modules that this file declares for tests only.
+    pub(crate) fn test_modules(&self) -> Vec<String> {
+        let folder = match self.path.rsplit_once('/') {
+            Some((folder, "lib.rs" | "main.rs")) => folder,
+            _ => self.path.strip_suffix(".rs").unwrap_or(&self.path),
+        };
+        let declared = self.code.iter().enumerate().filter(|(line, _)| self.is_test(*line));
+        declared
+            .filter_map(|(_, code)| code.trim().strip_suffix(';')?.rsplit_once("mod "))
+            .map(|(_, name)| format!("{folder}/{name}"))
+            .collect()
+    }
+
+    /// Takes the file for one that only exists in tests.
+    pub(crate) fn mark_as_test(&mut self) {
+        self.test_lines.fill(true);
+    }
+
     /// Whether the line (from zero) only exists in tests.
     pub(crate) fn is_test(&self, line: usize) -> bool {
         self.test_lines.get(line).copied().unwrap_or(false)
@@ -298,6 +316,14 @@ mod tests {
         assert_eq!(product, [0, 5]);
         assert_eq!(source.product_lines(), 2);
         assert_eq!(Source::parse("a/src/x/tests.rs", "a;\n").product_lines(), 0);
+    }
+
+    #[test]
+    fn modules_of_tests_are_known_by_path() {
+        let text = "mod a;\n#[cfg(test)]\npub(crate) mod fixture;\n#[cfg(test)]\nmod tests;\n";
+        let modules = |path| Source::parse(path, text).test_modules();
+        assert_eq!(modules("x/src/lib.rs"), ["x/src/fixture", "x/src/tests"]);
+        assert_eq!(modules("x/src/log.rs"), ["x/src/log/fixture", "x/src/log/tests"]);
     }
 
     #[test]

@@ -46,7 +46,22 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         let text = std::fs::read_to_string(root.join(&path))?;
         sources.push(Source::parse(&path, &text));
     }
+    mark_test_files(&mut sources);
     Ok(check_sources(&sources).iter().map(ToString::to_string).collect())
+}
+
+/// A file is for tests only when its parent declares it so.
+fn mark_test_files(sources: &mut [Source]) {
+    let modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in sources {
+        let below = |module: &String| {
+            let rest = source.path.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        if modules.iter().any(below) {
+            source.mark_as_test();
+        }
+    }
 }
 
 fn check_sources(sources: &[Source]) -> Vec<Problem> {

@@ -1,3 +1,5 @@
+//! Group records: the bytes that a real Kafka wrote, old versions, and what cannot be read.
+
 use proptest::prelude::*;
 
 use super::*;
