@@ -23,6 +23,7 @@ pub mod broker;
 pub mod catalog;
 pub mod describe;
 pub mod error;
+pub mod explain;
 pub mod key;
 pub mod layers;
 pub mod listener;
