@@ -1,0 +1,184 @@
+//! What a cluster is made of: topics, settings, where data lives, the seed.
+//!
+//! Owns: the defaults that suit tests, on top of the broker's own. Never: changes a rule of the
+//! broker; every default here is a setting that anyone may set.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_broker::{BrokerOptions, Storage};
+use ottla_config::loader::{self, Sources};
+use ottla_storage::fs::FileSystem;
+use ottla_storage::fs::memory::MemoryFileSystem;
+use ottla_storage::fs::os::OsFileSystem;
+use tempfile::TempDir;
+
+use crate::cluster::TestCluster;
+use crate::error::HarnessError;
+
+/// Settings that differ from production, each because tests would wait or idle otherwise.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("listeners", "PLAINTEXT://127.0.0.1:0"),
+    // No HTTP port unless it is asked for.
+    ("ottla.http.listener", ""),
+    // Kafka waits three seconds for more members; every wrapper of every language sets this.
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("group.min.session.timeout.ms", "100"),
+    ("offsets.topic.num.partitions", "1"),
+    ("offsets.topic.replication.factor", "1"),
+];
+
+/// Where the broker's files are.
+#[derive(Debug)]
+enum Place {
+    Memory,
+    Temporary,
+    Directory(PathBuf),
+}
+
+/// A topic to be made before the cluster is handed out.
+#[derive(Debug, Clone)]
+pub struct TopicBuilder {
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+    pub(crate) configs: Vec<(String, String)>,
+}
+
+impl TopicBuilder {
+    /// How many partitions; one where nobody says so.
+    #[must_use]
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// A topic setting under Kafka's name.
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        self.configs.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps the newest record of each key (`cleanup.policy=compact`).
+    #[must_use]
+    pub fn compacted(self) -> Self {
+        self.config("cleanup.policy", "compact")
+    }
+}
+
+/// Makes a [`TestCluster`]; in memory and without topics unless told otherwise.
+#[derive(Debug)]
+pub struct Builder {
+    topics: Vec<TopicBuilder>,
+    settings: Vec<String>,
+    place: Place,
+    seed: Option<u64>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { topics: Vec::new(), settings: Vec::new(), place: Place::Memory, seed: None }
+    }
+
+    /// A topic that exists, with leaders, when the cluster is ready.
+    #[must_use]
+    pub fn topic(self, name: &str, partitions: i32) -> Self {
+        self.topic_with(name, |topic| topic.partitions(partitions))
+    }
+
+    /// A topic with settings of its own.
+    #[must_use]
+    pub fn topic_with(
+        mut self,
+        name: &str,
+        make: impl FnOnce(TopicBuilder) -> TopicBuilder,
+    ) -> Self {
+        let topic = TopicBuilder { name: name.to_owned(), partitions: 1, configs: Vec::new() };
+        self.topics.push(make(topic));
+        self
+    }
+
+    /// A broker setting under Kafka's name, as on `ottla serve --set`. A later one wins.
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Self {
+        self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Keeps logs in memory; the default.
+    #[must_use]
+    pub fn memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// Keeps logs in a temporary directory, which goes with the cluster. After a panic it stays, and
+    /// its path is printed.
+    #[must_use]
+    pub fn disk(mut self) -> Self {
+        self.place = Place::Temporary;
+        self
+    }
+
+    /// Keeps logs in a directory of the caller's, which stays.
+    #[must_use]
+    pub fn data_dir(mut self, directory: &Path) -> Self {
+        self.place = Place::Directory(directory.to_owned());
+        self
+    }
+
+    /// Decides what the broker would draw at random: topic ids, member ids, the cluster id.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the cluster and waits until it is ready.
+    ///
+    /// # Errors
+    /// A refused setting or topic, or whatever keeps the broker from starting.
+    pub async fn start(self) -> Result<TestCluster, HarnessError> {
+        TestCluster::launch(self.plan()?).await
+    }
+
+    /// As [`Builder::start`], for code without an async runtime.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub fn start_blocking(self) -> Result<crate::blocking::TestCluster, HarnessError> {
+        crate::blocking::TestCluster::launch(self.plan()?)
+    }
+
+    fn plan(self) -> Result<Plan, HarnessError> {
+        let (temporary, directory, fs): (_, _, Arc<dyn FileSystem>) = match self.place {
+            Place::Memory => (None, PathBuf::from("/ottla"), Arc::new(MemoryFileSystem::new())),
+            Place::Directory(path) => (None, path, Arc::new(OsFileSystem::new())),
+            Place::Temporary => {
+                let temporary = tempfile::Builder::new().prefix("ottla-test-").tempdir()?;
+                let path = temporary.path().to_owned();
+                (Some(temporary), path, Arc::new(OsFileSystem::new()))
+            }
+        };
+        let mut settings: Vec<String> =
+            DEFAULTS.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        settings.push(format!("log.dirs={}", directory.display()));
+        settings.extend(self.settings);
+        let loaded = loader::load(&Sources { settings, ..Sources::default() })?;
+        let options = BrokerOptions {
+            config: loaded.layers(),
+            storage: Storage::Custom(fs),
+            seed: self.seed,
+            clock: None,
+        };
+        Ok(Plan { options, topics: self.topics, temporary })
+    }
+}
+
+/// Everything that a start needs, and a restart again.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) options: BrokerOptions,
+    pub(crate) topics: Vec<TopicBuilder>,
+    pub(crate) temporary: Option<TempDir>,
+}

@@ -1,0 +1,97 @@
+//! One broker on a thread of its own.
+//!
+//! Owns: the thread and its runtime, so that a test that blocks its own thread (as C clients do)
+//! can't starve the broker. Never: outlives its `Host`.
+//! Invariant: when `end` returns, the broker's tasks, threads and sockets are gone.
+
+use std::thread::JoinHandle;
+
+use ottla_broker::{Broker, BrokerOptions};
+use tokio::sync::oneshot;
+
+use crate::builder::TopicBuilder;
+use crate::error::HarnessError;
+use crate::topics;
+
+/// What a started broker tells about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    pub(crate) bootstrap: String,
+    pub(crate) cluster_id: String,
+    pub(crate) http: Option<String>,
+}
+
+/// How a broker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As SIGTERM: what was accepted is answered, logs are flushed and closed.
+    Clean,
+    /// At once, without a flush.
+    Abrupt,
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    end: Option<oneshot::Sender<End>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts the thread; `ready` is called on it once, with the outcome.
+    pub(crate) fn spawn(
+        options: BrokerOptions,
+        topics: Vec<TopicBuilder>,
+        ready: impl FnOnce(Result<Started, HarnessError>) + Send + 'static,
+    ) -> Result<Self, HarnessError> {
+        let (end, ended) = oneshot::channel();
+        // One worker beside the thread itself: no more idle threads than a test can afford.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread =
+            std::thread::Builder::new().name("ottla-test".to_owned()).spawn(move || {
+                runtime.block_on(serve(options, topics, ready, ended));
+            })?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
+    }
+
+    /// Ends the broker and waits until it is gone.
+    pub(crate) fn end(&mut self, how: End) {
+        if let Some(end) = self.end.take() {
+            // An error means that the thread has ended by itself, because the start failed.
+            let _gone = end.send(how);
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic of the broker's thread was printed there and must not hide the test's own.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.end(End::Abrupt);
+    }
+}
+
+async fn serve(
+    options: BrokerOptions,
+    topics: Vec<TopicBuilder>,
+    ready: impl FnOnce(Result<Started, HarnessError>),
+    ended: oneshot::Receiver<End>,
+) {
+    let broker = match Broker::start(options).await {
+        Ok(broker) => broker,
+        Err(error) => return ready(Err(error.into())),
+    };
+    let started = Started {
+        bootstrap: broker.bootstrap(),
+        cluster_id: broker.cluster_id(),
+        http: broker.http_address().map(|address| address.to_string()),
+    };
+    if let Err(error) = topics::create(&started.bootstrap, &topics).await {
+        return ready(Err(error));
+    }
+    ready(Ok(started));
+    if let Ok(End::Clean) = ended.await {
+        broker.shutdown().await;
+    }
+}
