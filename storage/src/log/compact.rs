@@ -6,12 +6,13 @@
 //! # The swap
 //!
 //! ```text
-//!   .cleaned synced ─> seal synced ─> .swap, folder synced ─> old ones .deleted ─> live
+//!   .cleaned synced ─> (seal) ─> .swap, folder synced ─> old ones .deleted ─> live ─> (seal)
 //!   crash before: the old segments          crash behind: opening finishes the swap
 //! ```
 //!
-//! The seal goes first: one that tells of more bytes than the file has would pass for damage, one
-//! that tells of fewer is only not believed.
+//! A seal that tells of more bytes than the file has would pass for damage; one that tells of fewer
+//! is only not believed. So where the new segment is the smaller one its seal goes first, and last
+//! where it is the larger one (several became one, or tombstones got their horizon).
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,13 @@ use crate::cleaner::{CleanError, CleanPlan, CleanedGroup, LastRecord, SourceSegm
 use crate::error::LogError;
 use crate::file_name::{FileKind, FileStage, SegmentFileName};
 use crate::segment::{FileLengths, Segment};
+
+/// When a cleaned segment's seal is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SealOrder {
+    First,
+    Last,
+}
 
 impl PartitionLog {
     /// What of this log can be cleaned, with the cleaner checkpoint's offset and the last stable
@@ -132,7 +140,9 @@ impl PartitionLog {
             group.discard(&*self.folder.fs);
             return Err(CleanError::Changed);
         };
-        if let Err(source) = self.prepare_swap(&group) {
+        let shrinks = group.seal.log_bytes < self.segments[first].size();
+        let order = if shrinks { SealOrder::First } else { SealOrder::Last };
+        if let Err(source) = self.prepare_swap(&group, order) {
             let undone = self.undo_swap(&group);
             if !undone {
                 self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
@@ -149,6 +159,13 @@ impl PartitionLog {
         let fresh = Segment::load(&self.folder, base, lengths, Some(group.seal), now.wall);
         for mut old in self.segments.splice(first..first + count, [fresh]) {
             old.forget_handles(&self.folder);
+        }
+        if order == SealOrder::Last {
+            // Without it the indexes are rebuilt when they are first used after a restart.
+            match self.seals.append(&self.folder, &crate::seal::encode(&group.seal)) {
+                Ok(file) => self.durability.file(file),
+                Err(error) => tracing::warn!(%error, "a cleaned segment stays unsealed"),
+            }
         }
         let dir = self.folder.dir.to_path_buf();
         self.durability.dir(dir);
@@ -175,9 +192,11 @@ impl PartitionLog {
     }
 
     /// From here on a crash ends with the new segment.
-    fn prepare_swap(&mut self, group: &CleanedGroup) -> std::io::Result<()> {
-        let record = crate::seal::encode(&group.seal);
-        self.seals.append(&self.folder, &record)?.sync_data()?;
+    fn prepare_swap(&mut self, group: &CleanedGroup, order: SealOrder) -> std::io::Result<()> {
+        if order == SealOrder::First {
+            let record = crate::seal::encode(&group.seal);
+            self.seals.append(&self.folder, &record)?.sync_data()?;
+        }
         for kind in &group.kinds {
             self.rename(group.base(), *kind, FileStage::Cleaned, FileStage::Swap)?;
         }

@@ -1,0 +1,7 @@
+//! Compaction of logs on a simulated disk, with crashes and faults, against a model in memory.
+//!
+//! Owns: the crash-at-every-call tests of the cleaner. The log's own histories are in `log_fuzz`.
+
+mod model;
+mod swaps;
+mod world;
