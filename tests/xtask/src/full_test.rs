@@ -10,13 +10,19 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::steps::{self, Steps, cargo, say};
-use crate::verify;
+use crate::{readme, verify};
 
 /// The scripted clients, and the program that runs them.
 const COMPAT: &str = "tests/compat/run";
 
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut outcome = Steps::default();
+    outcome.check("toolchain", || {
+        for component in ["rustfmt", "clippy"] {
+            ensure_component(component)?;
+        }
+        Ok(Vec::new())
+    });
     outcome.check("verify", || {
         Ok(verify::run(root).err().map(|error| format!("{error:#}")).into_iter().collect())
     });
@@ -25,6 +31,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         "cargo test",
         &mut cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]),
     );
+    outcome.check("readme", || readme(root));
     outcome.check("clients", || {
         Ok(compat(root, &[]).err().map(|error| format!("{error:#}")).into_iter().collect())
     });
@@ -37,8 +44,7 @@ pub(crate) fn compat(root: &Path, arguments: &[String]) -> Result<()> {
         bail!("{COMPAT} is not there");
     }
     ensure_program("python3", "python3")?;
-    steps::run(&mut cargo(root, &["build", "--locked", "--package", "ottla", "--bin", "ottla"]))?;
-    let broker = target_folder(root)?.join("debug/ottla");
+    let broker = build_broker(root)?;
     let start = format!("{} dev --data {{dir}} --port {{port}}", broker.display());
     let mut command = Command::new("python3");
     command.arg(COMPAT).current_dir(root);
@@ -48,12 +54,36 @@ pub(crate) fn compat(root: &Path, arguments: &[String]) -> Result<()> {
     steps::run(command.args(arguments))
 }
 
+/// Runs what the README shows.
+pub(crate) fn readme(root: &Path) -> Result<Vec<String>> {
+    ensure_program("kcat", "kcat")?;
+    readme::check(root, &build_broker(root)?)
+}
+
+/// The broker of this tree, as the tests have built it.
+fn build_broker(root: &Path) -> Result<PathBuf> {
+    // The whole workspace, as for the tests, so that dependencies keep their features.
+    steps::run(&mut cargo(root, &["build", "--locked", "--workspace", "--bin", "ottla"]))?;
+    Ok(target_folder(root)?.join("debug/ottla"))
+}
+
 /// Where cargo builds.
 fn target_folder(root: &Path) -> Result<PathBuf> {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => std::path::absolute(folder).context("CARGO_TARGET_DIR"),
         None => Ok(root.join("target")),
     }
+}
+
+/// Adds a component of the toolchain when it is missing.
+fn ensure_component(component: &str) -> Result<()> {
+    let subcommand = if component == "rustfmt" { "fmt" } else { component };
+    let is_there = Command::new(env!("CARGO")).args([subcommand, "--version"]).output();
+    if is_there.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    say(&format!("--- {component} is missing: rustup component add {component}"));
+    steps::run(Command::new("rustup").args(["component", "add", component]))
 }
 
 /// Installs a Debian package when its program is missing.
