@@ -4,28 +4,50 @@
 //! holds a handler stands in [`TABLE`], each key once, in the order of keys.
 
 mod api_versions;
+mod delete_groups;
+mod describe_groups;
 pub(crate) mod dispatch;
-mod error;
+pub(crate) mod error;
 pub(crate) mod fetch;
+mod find_coordinator;
 pub(crate) mod handler;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod wire;
 
 use handler::ApiEntry;
 
 /// Every API that is served.
-pub(crate) static TABLE: [ApiEntry; 7] = [
+pub(crate) static TABLE: [ApiEntry; 18] = [
     ApiEntry::of::<produce::Produce>(),
     ApiEntry::of::<fetch::Fetch>(),
     ApiEntry::of::<list_offsets::ListOffsets>(),
     ApiEntry::of::<metadata::Metadata>(),
+    ApiEntry::of::<offset_commit::OffsetCommit>(),
+    ApiEntry::of::<offset_fetch::OffsetFetch>(),
+    ApiEntry::of::<find_coordinator::FindCoordinator>(),
+    ApiEntry::of::<join_group::JoinGroup>(),
+    ApiEntry::of::<heartbeat::Heartbeat>(),
+    ApiEntry::of::<leave_group::LeaveGroup>(),
+    ApiEntry::of::<sync_group::SyncGroup>(),
+    ApiEntry::of::<describe_groups::DescribeGroups>(),
+    ApiEntry::of::<list_groups::ListGroups>(),
     ApiEntry::of::<api_versions::ApiVersions>(),
     ApiEntry::of::<init_producer_id::InitProducerId>(),
     ApiEntry::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    ApiEntry::of::<delete_groups::DeleteGroups>(),
+    ApiEntry::of::<offset_delete::OffsetDelete>(),
 ];
 
 /// Where an API stands in the table.

@@ -1,28 +1,281 @@
-//! Consumer groups on this broker.
+//! The group coordinator's driver: shards of groups over the partitions of `__consumer_offsets`.
 //!
-//! Owns: nothing yet but its seams; the coordinator of classic groups is joined here.
+//! Owns: which partitions are loaded, the way from a request to its shard and of its reply back, the
+//! timer of all shards. Never: decides anything about a group (that is `coordinator::group`).
+//! Invariant: a partition has one shard at most; no reply leaves before everything its shard had
+//! written by then is committed.
+//!
+//! ```text
+//!   handler ─ submit ─> Driver (lock) ─ step ─> records ─> Partition::append
+//!      ^                   |                                   |
+//!      └──── Answer <──────┴── reply, held until committed <───┘        timers ─ tick ─> Driver
+//! ```
 
+mod answer;
+mod driver;
+mod load;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_config::BrokerConfig;
+use ottla_coordinator::group::{GroupError, GroupSettings, Input, ReplyToken, partition_for};
 use ottla_protocol::model::{Now, Offset, TopicName, TopicPartition};
+use ottla_replication::partition::Partition;
+use parking_lot::Mutex;
+
+pub(crate) use answer::Answer;
+use driver::Driver;
+use timers::Deadlines;
+pub(crate) use timers::run as run_timers;
+
+use crate::services::Services;
+use crate::topics::TopicEntry;
+
+/// Where groups and their offsets are kept.
+pub(crate) use ottla_coordinator::metadata::topic_name::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 
 /// A group's committed offset, for metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupOffset {
-    pub group: TopicName,
-    pub partition: TopicPartition,
-    pub offset: Offset,
+    pub(crate) group: TopicName,
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: Offset,
 }
 
-/// The group coordinator's driver.
-#[derive(Debug, Default)]
-pub(crate) struct GroupService {}
+#[derive(Debug)]
+enum Slot {
+    /// The log is being replayed.
+    Loading(Arc<Partition>),
+    Ready(Arc<Driver>),
+    /// The log could not be replayed; it is not tried again before a restart.
+    Failed(Arc<Partition>),
+}
+
+/// All group shards of this broker.
+#[derive(Debug)]
+pub(crate) struct GroupService {
+    settings: GroupSettings,
+    /// `offsets.topic.num.partitions`, until the topic exists.
+    partitions_default: NonZeroU32,
+    slots: Mutex<BTreeMap<i32, Slot>>,
+    deadlines: Arc<Deadlines>,
+    closed: AtomicBool,
+}
 
 impl GroupService {
+    #[must_use]
+    pub(crate) fn new(config: &BrokerConfig) -> Self {
+        let partitions = u32::try_from(config.offsets.topic_partitions).ok();
+        Self {
+            settings: settings(config),
+            partitions_default: partitions.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+            slots: Mutex::default(),
+            deadlines: Arc::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Loads every shard whose log is there, before the broker serves.
+    pub(crate) async fn start(services: &Arc<Services>) {
+        let Some(entry) = services.topics.by_name(OFFSETS_TOPIC) else { return };
+        let services = Arc::clone(services);
+        let loading = tokio::task::spawn_blocking(move || {
+            for (index, partition) in (0..).zip(entry.partitions()) {
+                services.groups.load(&services, index, partition);
+            }
+        });
+        if loading.await.is_err() {
+            tracing::error!("loading consumer groups panicked; some groups are not served");
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &GroupSettings {
+        &self.settings
+    }
+
+    /// Gives a request to the shard that owns `group_id`. Its effects on the group are done when
+    /// this returns; only the reply may take longer.
+    ///
+    /// # Errors
+    /// When the shard is not here, or still loads.
+    pub(crate) fn submit(
+        &self,
+        services: &Arc<Services>,
+        group_id: &str,
+        now: Now,
+        input: impl FnOnce(ReplyToken) -> Input,
+    ) -> Result<Answer, GroupError> {
+        let entry = self.offsets_topic(services)?;
+        let index = partition_for(group_id, self.partition_count(Some(&entry))).get();
+        let partition = entry.partition(index).ok_or(GroupError::NotCoordinator)?;
+        self.driver(services, index, &partition)?.submit(now, input)
+    }
+
+    /// Gives a request to every shard of this broker, in the order of partitions.
+    ///
+    /// # Errors
+    /// When a shard still loads: what it has would be missing.
+    pub(crate) fn submit_to_all(
+        &self,
+        services: &Arc<Services>,
+        now: Now,
+        mut input: impl FnMut(ReplyToken) -> Input,
+    ) -> Result<Vec<Answer>, GroupError> {
+        let entry = match self.offsets_topic(services) {
+            Ok(entry) => entry,
+            Err(GroupError::NotCoordinator) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut answers = Vec::with_capacity(entry.partitions().len());
+        for (index, partition) in (0..).zip(entry.partitions()) {
+            let answer = self
+                .driver(services, index, partition)
+                .and_then(|driver| driver.submit(now, &mut input));
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(GroupError::NotCoordinator) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answers)
+    }
+
     /// Every committed offset of the groups that this broker coordinates.
     #[must_use]
     pub(crate) fn committed_offsets(&self) -> Vec<GroupOffset> {
-        Vec::new()
+        self.drivers().iter().flat_map(|driver| driver.committed_offsets()).collect()
     }
 
     /// Offsets of a topic that is gone are forgotten.
-    pub(crate) fn topic_deleted(&self, _topic: &str, _now: Now) {}
+    pub(crate) fn topic_deleted(&self, topic: &str, now: Now) {
+        if topic == OFFSETS_TOPIC {
+            let slots = std::mem::take(&mut *self.slots.lock());
+            for slot in slots.into_values() {
+                if let Slot::Ready(driver) = slot {
+                    driver.close(GroupError::NotCoordinator);
+                }
+            }
+            return;
+        }
+        for driver in self.drivers() {
+            driver.forget_topic(topic, now);
+        }
+    }
+
+    /// The broker stops: nobody waits for a rebalance any longer, and none begins.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for driver in self.drivers() {
+            driver.close(GroupError::NotCoordinator);
+        }
+    }
+
+    fn offsets_topic(&self, services: &Services) -> Result<Arc<TopicEntry>, GroupError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(GroupError::CoordinatorNotAvailable);
+        }
+        services.topics.by_name(OFFSETS_TOPIC).ok_or(GroupError::NotCoordinator)
+    }
+
+    fn partition_count(&self, entry: Option<&TopicEntry>) -> NonZeroU32 {
+        entry
+            .and_then(|entry| u32::try_from(entry.partitions().len()).ok())
+            .and_then(NonZeroU32::new)
+            .unwrap_or(self.partitions_default)
+    }
+
+    fn drivers(&self) -> Vec<Arc<Driver>> {
+        let slots = self.slots.lock();
+        let ready = slots.values().filter_map(|slot| match slot {
+            Slot::Ready(driver) => Some(Arc::clone(driver)),
+            Slot::Loading(_) | Slot::Failed(_) => None,
+        });
+        ready.collect()
+    }
+
+    /// The driver of a partition. One that is not loaded yet, or whose log has failed and may be
+    /// read again, is loaded on the way: at once if its log is empty, else in the background.
+    fn driver(
+        &self,
+        services: &Arc<Services>,
+        index: i32,
+        partition: &Arc<Partition>,
+    ) -> Result<Arc<Driver>, GroupError> {
+        {
+            let mut slots = self.slots.lock();
+            match slots.get(&index) {
+                Some(Slot::Ready(driver)) if driver.serves(partition) => {
+                    return Ok(Arc::clone(driver));
+                }
+                Some(Slot::Loading(loading)) if Arc::ptr_eq(loading, partition) => {
+                    return Err(GroupError::CoordinatorLoadInProgress);
+                }
+                Some(Slot::Failed(failed)) if Arc::ptr_eq(failed, partition) => {
+                    return Err(GroupError::NotCoordinator);
+                }
+                _ => {}
+            }
+            if partition.is_offline() {
+                return Err(GroupError::NotCoordinator);
+            }
+            slots.insert(index, Slot::Loading(Arc::clone(partition)));
+        }
+        let marks = partition.watermarks();
+        if marks.log_start == marks.log_end {
+            self.load(services, index, partition);
+            return self.loaded(index, partition);
+        }
+        let (services, partition) = (Arc::clone(services), Arc::clone(partition));
+        tokio::task::spawn_blocking(move || services.groups.load(&services, index, &partition));
+        Err(GroupError::CoordinatorLoadInProgress)
+    }
+
+    fn loaded(&self, index: i32, partition: &Arc<Partition>) -> Result<Arc<Driver>, GroupError> {
+        match self.slots.lock().get(&index) {
+            Some(Slot::Ready(driver)) if driver.serves(partition) => Ok(Arc::clone(driver)),
+            _ => Err(GroupError::NotCoordinator),
+        }
+    }
+
+    /// Replays a partition's log and puts its shard to work. Blocks on the disk.
+    fn load(&self, services: &Services, index: i32, partition: &Arc<Partition>) {
+        let slot = match load::replay(partition, self.settings.clone()) {
+            Ok(shard) => {
+                let driver = Driver::new(index, partition, Arc::clone(&self.deadlines));
+                driver.begin(shard, services.clock.now());
+                Slot::Ready(Arc::new(driver))
+            }
+            Err(error) => {
+                tracing::error!(partition = %partition.name(), %error,
+                    "consumer groups of this partition are not served");
+                Slot::Failed(Arc::clone(partition))
+            }
+        };
+        self.slots.lock().insert(index, slot);
+    }
+
+    fn tick(&self, index: i32, now: Now) {
+        let driver = match self.slots.lock().get(&index) {
+            Some(Slot::Ready(driver)) => Arc::clone(driver),
+            _ => return,
+        };
+        driver.tick(now);
+    }
+}
+
+fn settings(config: &BrokerConfig) -> GroupSettings {
+    GroupSettings {
+        max_size: config.groups.size_max as usize,
+        initial_rebalance_delay: config.groups.initial_rebalance_delay,
+        min_session_timeout: config.groups.session_timeout_min,
+        max_session_timeout: config.groups.session_timeout_max,
+        offset_metadata_max: config.offsets.metadata_bytes_max.to_usize(),
+        offsets_retention: config.offsets.retention,
+        retention_check_interval: config.offsets.retention_check_interval,
+        ..GroupSettings::default()
+    }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoints::{Advertised, Endpoints};
-use crate::group_service::GroupService;
+use crate::group_service::{self, GroupService};
 use crate::live_config::{Configuration, LiveConfig};
 use crate::maintenance;
 use crate::metadata_service::{MetadataError, MetadataService};
@@ -119,7 +119,7 @@ impl Broker {
             connections: Arc::new(ConnectionTable::default()),
             metrics: Metrics::new(&api::names()),
             topics: Arc::new(Topics::default()),
-            groups: GroupService::default(),
+            groups: GroupService::new(&configuration.broker),
             producer_ids: ProducerIds::default(),
             fetch_sessions: fetch_sessions(&configuration.broker),
             draining: AtomicBool::new(false),
@@ -130,6 +130,7 @@ impl Broker {
             clock,
         });
         services.metadata.start(&services, registration, now).await?;
+        GroupService::start(&services).await;
 
         let (stop, stopped) = Stop::new();
         let mut tasks = JoinSet::new();
@@ -143,6 +144,7 @@ impl Broker {
             let serve = crate::http::serve(bound.socket, Arc::clone(&services), stopped.clone());
             tasks.spawn(serve);
         }
+        tasks.spawn(group_service::run_timers(Arc::clone(&services), stopped.clone()));
         maintenance::spawn(&mut tasks, &services, &stopped);
         Ok(Self { services, addresses, http: http_address, stop, tasks })
     }

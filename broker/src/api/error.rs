@@ -2,6 +2,7 @@
 //!
 //! Owns: [`KafkaError`] for every error of the crates below. Never: messages of single APIs.
 
+use ottla_coordinator::group::GroupError;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_replication::partition::PartitionError;
 use ottla_storage::{AppendError, LogError, ProducerError, ReadError};
@@ -70,6 +71,33 @@ impl KafkaError for LogError {
             Self::Io { .. } | Self::Damaged(_) | Self::Offline { .. } => {
                 ErrorCode::KafkaStorageError
             }
+        }
+    }
+}
+
+impl KafkaError for GroupError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownMemberId => ErrorCode::UnknownMemberId,
+            Self::MemberIdRequired => ErrorCode::MemberIdRequired,
+            Self::FencedInstanceId => ErrorCode::FencedInstanceId,
+            Self::IllegalGeneration => ErrorCode::IllegalGeneration,
+            Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+            Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+            Self::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            Self::InvalidGroupId => ErrorCode::InvalidGroupId,
+            Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+            Self::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+            Self::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+            Self::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+            Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+            Self::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+            Self::InvalidRequest => ErrorCode::InvalidRequest,
+            Self::NotCoordinator => ErrorCode::NotCoordinator,
+            Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+            // As Kafka: there is no code for it that group clients understand.
+            Self::RecordTooLarge => ErrorCode::UnknownServerError,
         }
     }
 }

@@ -1,0 +1,105 @@
+//! FindCoordinator (key 10), versions 0-6.
+//!
+//! Behaviour: the broker that coordinates a group: this one, as long as there is only one. The first
+//! question creates `__consumer_offsets`. One key up to v3, a list from v4 on (KIP-699). Transactions
+//! are not served yet, so their coordinator is not available; share coordinators (v6, KIP-932) and
+//! unknown types are refused as invalid, as by a Kafka without them.
+//! Differences from Apache Kafka: the answer waits for the topic to be created, where Kafka answers
+//! COORDINATOR_NOT_AVAILABLE until the client has asked again.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+use ottla_protocol::error_code::ErrorCode;
+
+use super::handler::{ApiHandler, Reply, RequestContext};
+use super::wire;
+use crate::endpoints::BrokerAddress;
+use crate::group_service::OFFSETS_TOPIC;
+use crate::metadata_service::MetadataService;
+
+/// From this version on a request has several keys.
+const KEYS_FROM: i16 = 4;
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+#[derive(Debug)]
+pub(crate) struct FindCoordinator;
+
+impl ApiHandler for FindCoordinator {
+    type Request = FindCoordinatorRequest;
+    const NAME: &'static str = "FindCoordinator";
+    const VERSIONS: std::ops::RangeInclusive<i16> = 0..=6;
+
+    fn handle(
+        ctx: &RequestContext,
+        request: FindCoordinatorRequest,
+    ) -> Reply<FindCoordinatorResponse> {
+        let keys = match ctx.version {
+            KEYS_FROM.. => request.coordinator_keys,
+            _ => vec![request.key],
+        };
+        match request.key_type {
+            GROUP if keys.is_empty() => Reply::message(respond(ctx, keys, &Err(ErrorCode::None))),
+            GROUP => match ctx.services.topics.by_name(OFFSETS_TOPIC) {
+                Some(_) => Reply::message(respond(ctx, keys, &Ok(own_address(ctx)))),
+                None => Reply::staged(create_first(ctx.clone(), keys)),
+            },
+            TRANSACTION => {
+                Reply::message(respond(ctx, keys, &Err(ErrorCode::CoordinatorNotAvailable)))
+            }
+            _ => Reply::message(respond(ctx, keys, &Err(ErrorCode::InvalidRequest))),
+        }
+    }
+}
+
+async fn create_first(ctx: RequestContext, keys: Vec<StrBytes>) -> FindCoordinatorResponse {
+    let services = Arc::clone(&ctx.services);
+    let failed = MetadataService::create_missing(&services, vec![OFFSETS_TOPIC.to_owned()]).await;
+    let found = match failed.first() {
+        None => Ok(own_address(&ctx)),
+        Some((_, code)) => {
+            tracing::error!(%code, "__consumer_offsets cannot be created: no groups");
+            Err(ErrorCode::CoordinatorNotAvailable)
+        }
+    };
+    respond(&ctx, keys, &found)
+}
+
+fn own_address(ctx: &RequestContext) -> BrokerAddress {
+    ctx.services.endpoints.own_for(&ctx.connection)
+}
+
+fn respond(
+    ctx: &RequestContext,
+    keys: Vec<StrBytes>,
+    found: &Result<BrokerAddress, ErrorCode>,
+) -> FindCoordinatorResponse {
+    let code = found.as_ref().err().copied().unwrap_or(ErrorCode::None);
+    let (id, host, port) = match found {
+        Ok(broker) => (broker.id.get(), wire::text(&broker.host), i32::from(broker.port)),
+        Err(_) => (-1, StrBytes::default(), -1),
+    };
+    if ctx.version >= KEYS_FROM {
+        let coordinator = |key| {
+            Coordinator::default()
+                .with_key(key)
+                .with_node_id(BrokerId(id))
+                .with_host(host.clone())
+                .with_port(port)
+                .with_error_code(code.code())
+        };
+        return FindCoordinatorResponse::default()
+            .with_coordinators(keys.into_iter().map(coordinator).collect());
+    }
+    // Kafka says "NONE" where there is no error.
+    let message = if code.is_none() { "NONE" } else { code.message() };
+    FindCoordinatorResponse::default()
+        .with_error_code(code.code())
+        .with_error_message(Some(wire::text(message)))
+        .with_node_id(BrokerId(id))
+        .with_host(host)
+        .with_port(port)
+}

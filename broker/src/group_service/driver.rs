@@ -1,0 +1,293 @@
+//! One shard at work: its steps, its appends, its waiting clients.
+//!
+//! Owns: the lock around a shard, the tokens, what becomes of a failed append. Never: waits.
+//! Invariant: a token is answered once. After a failed append the state is ahead of the log, so the
+//! shard is given up and whoever waits is told; the next request loads it anew from the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_coordinator::group::{Effects, GroupError, GroupRecord, GroupShard, Input, ReplyToken};
+use ottla_protocol::model::{Now, Offset, TopicPartition};
+use ottla_protocol::records::{
+    BatchBuilder, BatchError, BatchHeader, BuildError, Compression, HEADER, NewRecord,
+};
+use ottla_replication::partition::{Partition, PartitionError};
+use ottla_storage::log::{LeaderAppend, LeaderBatch};
+use ottla_storage::producer_state::AppendOrigin;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::GroupOffset;
+use super::answer::{Answer, Delivered, Delivery, Pending, Source};
+use super::timers::Deadlines;
+use crate::api::error::KafkaError;
+
+/// Records of one step go into batches of about this size, well below any topic's limit.
+const BATCH_BYTES: usize = 512 << 10;
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    index: i32,
+    partition: Arc<Partition>,
+    deadlines: Arc<Deadlines>,
+    state: Mutex<State>,
+    /// Whether there is a shard, for those who must not wait for the lock.
+    alive: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` before [`Driver::begin`] and after a failure.
+    shard: Option<GroupShard>,
+    waiting: HashMap<ReplyToken, oneshot::Sender<Delivery>>,
+    next_token: u64,
+    /// The high watermark that commits everything this shard has written.
+    written: Offset,
+}
+
+impl Driver {
+    pub(super) fn new(index: i32, partition: &Arc<Partition>, deadlines: Arc<Deadlines>) -> Self {
+        let (partition, alive) = (Arc::clone(partition), AtomicBool::new(false));
+        Self { index, partition, deadlines, state: Mutex::default(), alive }
+    }
+
+    /// Takes over a shard that has been replayed.
+    pub(super) fn begin(&self, mut shard: GroupShard, now: Now) {
+        let mut state = self.state.lock();
+        let effects = shard.finish_load(now);
+        state.written = self.partition.log_end();
+        state.shard = Some(shard);
+        self.alive.store(true, Ordering::Release);
+        self.carry_out(&mut state, now, effects, None);
+        self.arm(&state);
+    }
+
+    /// Whether requests for this partition belong here.
+    pub(super) fn serves(&self, partition: &Arc<Partition>) -> bool {
+        Arc::ptr_eq(&self.partition, partition) && self.alive.load(Ordering::Acquire)
+    }
+
+    pub(super) fn submit(
+        &self,
+        now: Now,
+        input: impl FnOnce(ReplyToken) -> Input,
+    ) -> Result<Answer, GroupError> {
+        let mut state = self.state.lock();
+        if self.partition.is_offline() {
+            self.give_up(&mut state, GroupError::NotCoordinator);
+        }
+        state.next_token += 1;
+        let token = ReplyToken(state.next_token);
+        let shard = state.shard.as_mut().ok_or(GroupError::NotCoordinator)?;
+        let effects = shard.step(now, input(token));
+        let own = self.carry_out(&mut state, now, effects, Some(token));
+        let source = match own {
+            Some(Ok(delivered)) => {
+                if self.partition.high_watermark() >= delivered.committed_at {
+                    self.arm(&state);
+                    return Ok(Answer::Ready(delivered.reply));
+                }
+                Source::Uncommitted(delivered)
+            }
+            Some(Err(error)) => return Err(error),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                state.waiting.insert(token, sender);
+                Source::Deferred(receiver)
+            }
+        };
+        self.arm(&state);
+        Ok(Answer::Later(Pending { partition: Arc::clone(&self.partition), source }))
+    }
+
+    pub(super) fn tick(&self, now: Now) {
+        self.step(now, Input::Tick);
+    }
+
+    pub(super) fn forget_topic(&self, topic: &str, now: Now) {
+        self.step(now, Input::TopicsDeleted(vec![topic.into()]));
+    }
+
+    /// Ends service; whoever waits is told `error`.
+    pub(super) fn close(&self, error: GroupError) {
+        self.give_up(&mut self.state.lock(), error);
+    }
+
+    pub(super) fn committed_offsets(&self) -> Vec<GroupOffset> {
+        let state = self.state.lock();
+        let offsets = state.shard.iter().flat_map(|shard| shard.committed());
+        offsets
+            .map(|(group, topic, partition, committed)| GroupOffset {
+                group: group.into(),
+                partition: TopicPartition::new(topic, partition),
+                offset: Offset(committed.value.offset),
+            })
+            .collect()
+    }
+
+    fn step(&self, now: Now, input: Input) {
+        let mut state = self.state.lock();
+        let Some(shard) = state.shard.as_mut() else { return };
+        let effects = shard.step(now, input);
+        self.carry_out(&mut state, now, effects, None);
+        self.arm(&state);
+    }
+
+    /// Appends the records and passes the replies on; gives the one for `own`, if it is there.
+    fn carry_out(
+        &self,
+        state: &mut State,
+        now: Now,
+        effects: Effects,
+        own: Option<ReplyToken>,
+    ) -> Option<Delivery> {
+        if !effects.records.is_empty() {
+            match self.append(&effects.records, now) {
+                Ok(committed_at) => state.written = committed_at,
+                Err(error) => {
+                    tracing::error!(partition = %self.partition.name(), %error,
+                        "consumer groups could not be written; they are read again from the log");
+                    let answer = answer_to(&error);
+                    for (token, _) in effects.replies {
+                        if let Some(sender) = state.waiting.remove(&token) {
+                            // The client may be gone, which is its right.
+                            let _gone = sender.send(Err(answer));
+                        }
+                    }
+                    self.give_up(state, answer);
+                    return own.map(|_| Err(answer));
+                }
+            }
+        }
+        let committed_at = state.written;
+        let mut mine = None;
+        for (token, reply) in effects.replies {
+            deliver(state, token, Delivered { reply, committed_at }, own, &mut mine);
+        }
+        mine
+    }
+
+    /// Appends the records, all or none. Gives the high watermark that commits them.
+    fn append(&self, records: &[GroupRecord], now: Now) -> Result<Offset, AppendFailure> {
+        let batches = chunks(records)
+            .map(|chunk| batch(chunk, now))
+            .collect::<Result<Vec<LeaderBatch>, AppendFailure>>()?;
+        let append = LeaderAppend {
+            frame_bytes: batches.iter().map(|batch| batch.payload.len()).sum(),
+            batches: &batches,
+            origin: AppendOrigin::Coordinator,
+        };
+        Ok(self.partition.append(&append, now, None)?.committed_at)
+    }
+
+    fn give_up(&self, state: &mut State, error: GroupError) {
+        let Some(shard) = state.shard.take() else { return };
+        self.alive.store(false, Ordering::Release);
+        for (token, reply) in shard.unload().replies {
+            let committed_at = Offset::ZERO;
+            deliver(state, token, Delivered { reply, committed_at }, None, &mut None);
+        }
+        for (_, sender) in state.waiting.drain() {
+            let _gone = sender.send(Err(error));
+        }
+    }
+
+    fn arm(&self, state: &State) {
+        if let Some(at) = state.shard.as_ref().and_then(GroupShard::deadline) {
+            self.deadlines.arm(self.index, at);
+        }
+    }
+}
+
+fn deliver(
+    state: &mut State,
+    token: ReplyToken,
+    delivered: Delivered,
+    own: Option<ReplyToken>,
+    mine: &mut Option<Delivery>,
+) {
+    if own == Some(token) {
+        *mine = Some(Ok(delivered));
+    } else if let Some(sender) = state.waiting.remove(&token) {
+        let _gone = sender.send(Ok(delivered));
+    }
+}
+
+fn batch(records: &[GroupRecord], now: Now) -> Result<LeaderBatch, AppendFailure> {
+    let mut builder = BatchBuilder::new(Compression::NONE);
+    for record in records {
+        builder.push(NewRecord {
+            key: Some(&record.key),
+            value: record.value.as_deref(),
+            ..NewRecord::at(now.wall)
+        })?;
+    }
+    let bytes = builder.build()?;
+    Ok(LeaderBatch { header: BatchHeader::parse(&bytes)?, payload: bytes.slice(HEADER..) })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AppendFailure {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Header(#[from] BatchError),
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+}
+
+/// `CoordinatorOperationExceptionHelper` of Kafka: what a client can do something about.
+fn answer_to(failure: &AppendFailure) -> GroupError {
+    use ottla_protocol::error_code::ErrorCode;
+    match failure {
+        AppendFailure::Build(_) | AppendFailure::Header(_) => GroupError::RecordTooLarge,
+        AppendFailure::Partition(error) => match error.code() {
+            ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::InvalidFetchSize => GroupError::RecordTooLarge,
+            ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::RequestTimedOut => GroupError::CoordinatorNotAvailable,
+            _ => GroupError::NotCoordinator,
+        },
+    }
+}
+
+/// Cuts the records of a step where a batch has enough.
+fn chunks(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let size = |record: &GroupRecord| {
+            record.key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len)
+        };
+        let full = rest.iter().position(|record| {
+            let before = bytes;
+            bytes += size(record);
+            before > 0 && bytes > BATCH_BYTES
+        });
+        let (chunk, after) = rest.split_at(full.unwrap_or(rest.len()));
+        rest = after;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn many_records_are_cut_into_batches() {
+        let record = |size: usize| GroupRecord { key: Bytes::from(vec![0; size]), value: None };
+        let sizes = |records: &[GroupRecord]| chunks(records).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&[record(10), record(10)]), [2]);
+        let half = BATCH_BYTES / 2;
+        assert_eq!(sizes(&[record(half), record(half), record(1)]), [2, 1]);
+        assert_eq!(sizes(&[record(2 * BATCH_BYTES), record(1)]), [1, 1]);
+    }
+}
