@@ -73,9 +73,9 @@ fn paces_a_poll(source: &Source, line: usize) -> bool {
     line > 0 && source.comments[line - 1].contains("Paces a poll")
 }
 
-/// The command line talks to its user; everything else is a library.
+/// The command line and examples talk to their user; everything else is a library.
 fn prints_for_a_living(path: &str) -> bool {
-    path.starts_with("cli/") || path.ends_with("/build.rs")
+    path.starts_with("cli/") || path.contains("/examples/") || path.ends_with("/build.rs")
 }
 
 /// Whether the call stands in the code as a whole word.
@@ -131,6 +131,7 @@ mod tests {
     fn printing_is_for_the_command_line() {
         assert_eq!(count("broker/src/x.rs", "println!(\"a\");\n"), 1);
         assert_eq!(count("cli/src/x.rs", "println!(\"a\");\n"), 0);
+        assert_eq!(count("broker/examples/x.rs", "println!(\"a\");\n"), 0);
         assert_eq!(count("broker/src/x.rs", "eprintln!(\"a\");\n"), 1);
     }
 

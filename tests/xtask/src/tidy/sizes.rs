@@ -10,7 +10,7 @@ use crate::source::Source;
 /// Product lines of a file.
 const FILE_LINES_MAX: usize = 800;
 /// Product lines of a handler; the big ones are folders whose parts have names.
-const API_FILE_LINES_MAX: usize = 250;
+const API_FILE_LINES_MAX: usize = 300;
 const FUNCTION_LINES_MAX: usize = 70;
 const LINE_WIDTH_MAX: usize = 100;
 /// Prose may run over a little; rustfmt does not break it.
@@ -99,8 +99,8 @@ mod tests {
         let tested = format!("a;\n#[cfg(test)]\nmod tests {{\n{long}}}\n");
         assert!(found("a/src/x.rs", &tested).is_empty());
         assert!(found("a/src/x/tests.rs", &long).is_empty());
-        assert!(found("broker/src/api/fetch.rs", &"a;\n".repeat(251))[0].contains("at most 250"));
-        assert!(found("broker/src/api/fetch/plan.rs", &"a;\n".repeat(251)).is_empty());
+        assert!(found("broker/src/api/fetch.rs", &"a;\n".repeat(301))[0].contains("at most 300"));
+        assert!(found("broker/src/api/fetch/plan.rs", &"a;\n".repeat(301)).is_empty());
     }
 
     #[test]
