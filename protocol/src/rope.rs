@@ -126,11 +126,13 @@ impl<F> Rope<F> {
             // Beyond any sensible fetch; the allocator gives untouched pages here.
             None => Bytes::from(vec![0; len]),
         };
-        self.announced.push(Announced {
-            address: stand_in.as_ptr().addr(),
-            len,
-            segment: (len > 0).then_some(Segment::File { range, len }),
-        });
+        if len > 0 {
+            self.announced.push(Announced {
+                address: stand_in.as_ptr().addr(),
+                len,
+                segment: Some(Segment::File { range, len }),
+            });
+        }
         stand_in
     }
 
@@ -177,20 +179,35 @@ impl<F> Rope<F> {
     }
 
     /// Takes the announced segment that `slice` is, if it is one.
+    #[inline]
     fn claim(&mut self, slice: &[u8]) -> Option<Segment<F>> {
-        let (address, len) = (slice.as_ptr().addr(), slice.len());
-        let index = self
-            .announced
-            .iter()
-            .enumerate()
-            .skip(self.next)
-            .find(|(_, a)| a.segment.is_some() && a.address == address && a.len == len)
-            .map(|(index, _)| index)?;
-        let segment = self.announced.get_mut(index)?.segment.take();
+        let expected = self.announced.get_mut(self.next)?;
+        if expected.is(slice) {
+            self.next += 1;
+            return expected.segment.take();
+        }
+        // Most slices are small fields, which need no search.
+        if slice.len() < COPIED_BELOW && !STAND_IN.as_ptr_range().contains(&slice.as_ptr()) {
+            return None;
+        }
+        self.search(slice)
+    }
+
+    /// Finds what is met out of order.
+    #[cold]
+    fn search(&mut self, slice: &[u8]) -> Option<Segment<F>> {
+        let later = self.announced.get_mut(self.next..)?;
+        let segment = later.iter_mut().find(|announced| announced.is(slice))?.segment.take();
         while self.announced.get(self.next).is_some_and(|a| a.segment.is_none()) {
             self.next += 1;
         }
         segment
+    }
+}
+
+impl<F> Announced<F> {
+    fn is(&self, slice: &[u8]) -> bool {
+        self.address == slice.as_ptr().addr() && self.len == slice.len() && self.segment.is_some()
     }
 }
 
@@ -246,10 +263,7 @@ unsafe impl<F> BufMut for Rope<F> {
     }
 
     fn put_slice(&mut self, slice: &[u8]) {
-        if self.next < self.announced.len()
-            && !slice.is_empty()
-            && let Some(segment) = self.claim(slice)
-        {
+        if let Some(segment) = self.claim(slice) {
             self.spliced += slice.len();
             self.splices.push(Splice { at: self.head.len(), segment });
             return;

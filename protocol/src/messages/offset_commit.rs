@@ -15,8 +15,8 @@ use kafka_protocol::protocol::{
 };
 
 use super::wire::{
-    get_array, get_array_len, get_nullable_string, get_string, get_tags, get_uuid, put_array,
-    put_len, put_nullable_string, put_string, put_tags,
+    get_array, get_array_len, get_items, get_nullable_string, get_string, get_tags, get_uuid,
+    put_array, put_len, put_nullable_string, put_string, put_tags,
 };
 
 const VERSIONS: VersionRange = VersionRange { min: 2, max: 10 };
@@ -82,13 +82,13 @@ impl Decodable for OffsetCommitRequest {
             .with_generation_id_or_member_epoch(buf.try_get_i32()?)
             .with_member_id(get_string(buf)?)
             .with_group_instance_id(get_nullable_string(buf)?);
-        for _ in 0..get_array_len(buf)? {
-            let topic = OffsetCommitRequestTopic::default()
+        let topics = get_array_len(buf)?;
+        request.topics = get_items(buf, topics, |buf| {
+            Ok(OffsetCommitRequestTopic::default()
                 .with_topic_id(get_uuid(buf)?)
                 .with_partitions(get_array(buf, KAFKA_PROTOCOL)?)
-                .with_unknown_tagged_fields(get_tags(buf)?);
-            request.topics.push(topic);
-        }
+                .with_unknown_tagged_fields(get_tags(buf)?))
+        })?;
         request.unknown_tagged_fields = get_tags(buf)?;
         Ok(Self(request))
     }

@@ -17,8 +17,8 @@ use kafka_protocol::protocol::{
 };
 
 use super::wire::{
-    get_array_len, get_nullable_array_len, get_nullable_string, get_string, get_tags, get_uuid,
-    put_len, put_nullable_string, put_string, put_tags, put_varint,
+    get_array_len, get_items, get_nullable_array_len, get_nullable_string, get_string, get_tags,
+    get_uuid, put_len, put_nullable_string, put_string, put_tags, put_varint,
 };
 
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 10 };
@@ -77,15 +77,15 @@ impl Decodable for OffsetFetchRequest {
             return kafka::OffsetFetchRequest::decode(buf, version).map(Self);
         }
         let mut request = kafka::OffsetFetchRequest::default();
-        for _ in 0..get_array_len(buf)? {
-            let group = OffsetFetchRequestGroup::default()
+        let groups = get_array_len(buf)?;
+        request.groups = get_items(buf, groups, |buf| {
+            Ok(OffsetFetchRequestGroup::default()
                 .with_group_id(get_string(buf)?.into())
                 .with_member_id(get_nullable_string(buf)?)
                 .with_member_epoch(buf.try_get_i32()?)
                 .with_topics(get_topics(buf)?)
-                .with_unknown_tagged_fields(get_tags(buf)?);
-            request.groups.push(group);
-        }
+                .with_unknown_tagged_fields(get_tags(buf)?))
+        })?;
         request.require_stable = buf.try_get_u8()? != 0;
         request.unknown_tagged_fields = get_tags(buf)?;
         Ok(Self(request))
@@ -131,19 +131,15 @@ fn put_topics(
 
 fn get_topics(buf: &mut impl ByteBuf) -> Result<Option<Vec<OffsetFetchRequestTopics>>> {
     let Some(len) = get_nullable_array_len(buf)? else { return Ok(None) };
-    let mut topics = Vec::new();
-    for _ in 0..len {
+    let topics = get_items(buf, len, |buf| {
         let topic_id = get_uuid(buf)?;
-        let mut indexes = Vec::new();
-        for _ in 0..get_array_len(buf)? {
-            indexes.push(buf.try_get_i32()?);
-        }
-        let topic = OffsetFetchRequestTopics::default()
+        let indexes = get_array_len(buf)?;
+        let indexes = get_items(buf, indexes, |buf| Ok(buf.try_get_i32()?))?;
+        Ok(OffsetFetchRequestTopics::default()
             .with_topic_id(topic_id)
             .with_partition_indexes(indexes)
-            .with_unknown_tagged_fields(get_tags(buf)?);
-        topics.push(topic);
-    }
+            .with_unknown_tagged_fields(get_tags(buf)?))
+    })?;
     Ok(Some(topics))
 }
 

@@ -86,6 +86,20 @@ pub(super) fn get_array_len(buf: &mut impl ByteBuf) -> Result<usize> {
     get_nullable_array_len(buf)?.context("null where it is not allowed")
 }
 
+/// Reads `len` items, of which [`get_array_len`] has said that they can be there. Room is made for
+/// them at once, as the guard foresees it.
+pub(super) fn get_items<B: ByteBuf, T>(
+    buf: &mut B,
+    len: usize,
+    mut item: impl FnMut(&mut B) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut items = Vec::with_capacity(len.min(buf.remaining()));
+    for _ in 0..len {
+        items.push(item(buf)?);
+    }
+    Ok(items)
+}
+
 pub(super) fn get_uuid(buf: &mut impl ByteBuf) -> Result<Uuid> {
     let mut bytes = [0; 16];
     buf.try_copy_to_slice(&mut bytes)?;
@@ -102,9 +116,8 @@ pub(super) fn put_array<T: Encodable>(
 }
 
 pub(super) fn get_array<T: Decodable>(buf: &mut impl ByteBuf, version: i16) -> Result<Vec<T>> {
-    let len = get_len(buf)?;
-    ensure!(len <= buf.remaining(), "an array of {len} does not fit the bytes left");
-    (0..len).map(|_| T::decode(buf, version)).collect()
+    let len = get_array_len(buf)?;
+    get_items(buf, len, |buf| T::decode(buf, version))
 }
 
 pub(super) fn put_tags(out: &mut impl ByteBufMut, tags: &Tags) -> Result<()> {

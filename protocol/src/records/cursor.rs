@@ -54,8 +54,12 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(super) fn varlong(&mut self) -> Result<i64, MalformedRecord> {
-        let mut value = 0u64;
-        for index in 0..10 {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(unzigzag64(u64::from(first)));
+        }
+        let mut value = u64::from(first & 0x7f);
+        for index in 1..10 {
             let byte = self.byte()?;
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {

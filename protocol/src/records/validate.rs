@@ -8,6 +8,7 @@
 //! Stricter than Kafka in one point: a compressed batch whose records have wrong lengths is
 //! refused, where Kafka stores it and its consumers fail.
 
+mod outline;
 mod refusal;
 mod stream;
 
@@ -16,10 +17,12 @@ mod tests;
 
 use bytes::Bytes;
 
+use self::outline::{Outline, outline};
 use self::stream::walk_compressed;
 use super::attributes::TimestampType;
 use super::builder::{BatchBuilder, BuildError};
 use super::codec::{Codec, Compression};
+use super::cursor::Cursor;
 use super::decompress::DecompressError;
 use super::header::{BatchError, BatchHeader};
 use super::record::{MalformedRecord, RecordIter};
@@ -279,7 +282,9 @@ struct Checked {
 struct Checker<'r> {
     rules: &'r ValidationRules,
     now: Timestamp,
-    sent_append_time: bool,
+    base_timestamp: Timestamp,
+    /// The batch's time, where the producer claims to be a broker.
+    sent_append_time: Option<Timestamp>,
     index: i32,
     dense: bool,
     max_timestamp: Timestamp,
@@ -296,7 +301,11 @@ impl<'r> Checker<'r> {
         Self {
             rules,
             now,
-            sent_append_time: header.attributes.timestamp_type() == TimestampType::LogAppendTime,
+            base_timestamp: header.base_timestamp,
+            sent_append_time: match header.attributes.timestamp_type() {
+                TimestampType::CreateTime => None,
+                TimestampType::LogAppendTime => Some(header.max_timestamp),
+            },
             index: 0,
             dense: true,
             max_timestamp: Timestamp::NONE,
@@ -306,10 +315,12 @@ impl<'r> Checker<'r> {
     }
 
     #[inline]
-    fn on_record(&mut self, offset_delta: i32, timestamp: Timestamp, has_key: bool) {
-        self.dense &= offset_delta == self.index;
+    fn on_record(&mut self, record: &Outline) {
+        let created = Timestamp(self.base_timestamp.0.wrapping_add(record.timestamp_delta));
+        let timestamp = self.sent_append_time.unwrap_or(created);
+        self.dense &= record.offset_delta == self.index;
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        if !has_key && self.rules.keys == KeyRule::Required {
+        if !record.has_key && self.rules.keys == KeyRule::Required {
             self.refuse(RecordIssueKind::NoKey);
         } else if self.rules.timestamp_type == TimestampType::CreateTime
             && timestamp != Timestamp::NONE
@@ -325,7 +336,7 @@ impl<'r> Checker<'r> {
                     latest: self.now.0.wrapping_add(self.rules.timestamp_after_max_ms),
                 });
             }
-        } else if self.sent_append_time {
+        } else if self.sent_append_time.is_some() {
             self.refuse(RecordIssueKind::AppendTimeFromClient);
         }
         self.index = self.index.wrapping_add(1);
@@ -354,10 +365,16 @@ fn walk_plain(
     now: Timestamp,
 ) -> Result<Checked, ValidationError> {
     let mut checker = Checker::new(header, rules, now);
-    for record in RecordIter::new(header, payload) {
-        let record = record?;
-        record.check_headers()?;
-        checker.on_record(record.offset_delta, record.timestamp, record.key.is_some());
+    let mut cursor = Cursor::new(payload);
+    if header.records_count < 0 {
+        return Err(MalformedRecord::RecordCount(header.records_count).into());
+    }
+    for _ in 0..header.records_count {
+        checker.on_record(&outline(&mut cursor)?);
+    }
+    // As Kafka, a batch without records (only a coordinator's can be) is not looked into.
+    if header.records_count > 0 && !cursor.rest().is_empty() {
+        return Err(MalformedRecord::Trailing.into());
     }
     checker.finish()
 }
@@ -397,7 +414,11 @@ fn rebuild(
     for (index, record) in RecordIter::new(header, records).enumerate() {
         let record = record?;
         record.check_headers()?;
-        checker.on_record(record.offset_delta, record.timestamp, record.key.is_some());
+        checker.on_record(&Outline {
+            timestamp_delta: record.timestamp_delta,
+            offset_delta: record.offset_delta,
+            has_key: record.key.is_some(),
+        });
         let delta = i32::try_from(index).map_err(|_| BuildError::TooLarge)?;
         builder.push_record(delta, &record)?;
     }

@@ -3,10 +3,11 @@
 //! Owns: reading records off a decoder through one small buffer. Never: keeps keys, values or
 //! headers. Invariant: memory does not depend on what the batch expands to.
 
+use super::outline::{Outline, outline};
 use super::{Checked, Checker, ValidationRules};
 use crate::model::Timestamp;
-use crate::records::attributes::TimestampType;
 use crate::records::codec::Codec;
+use crate::records::cursor::Cursor;
 use crate::records::decompress::Decompressor;
 use crate::records::header::BatchHeader;
 use crate::varint::{unzigzag32, unzigzag64};
@@ -30,30 +31,16 @@ pub(super) fn walk_compressed(
         filled: 0,
         taken: 0,
     };
-    let append_time = match header.attributes.timestamp_type() {
-        TimestampType::CreateTime => None,
-        TimestampType::LogAppendTime => Some(header.max_timestamp),
-    };
     if header.records_count < 0 {
         return Err(MalformedRecord::RecordCount(header.records_count).into());
     }
     for _ in 0..header.records_count {
-        let record = stream.record()?;
-        let created = Timestamp(header.base_timestamp.0.wrapping_add(record.timestamp_delta));
-        let timestamp = append_time.unwrap_or(created);
-        checker.on_record(record.offset_delta, timestamp, record.has_key);
+        checker.on_record(&stream.record()?);
     }
     if header.records_count > 0 && stream.fill()? {
         return Err(MalformedRecord::Trailing.into());
     }
     checker.finish()
-}
-
-/// What the rules ask of a record.
-struct Outline {
-    timestamp_delta: i64,
-    offset_delta: i32,
-    has_key: bool,
 }
 
 struct Stream<'a> {
@@ -66,7 +53,23 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// The next record: at once if it lies in the buffer, else byte by byte.
     fn record(&mut self) -> Result<Outline, ValidationError> {
+        let buffered = self.buffer.get(self.position..self.filled).unwrap_or_default();
+        let mut cursor = Cursor::new(buffered);
+        match outline(&mut cursor) {
+            Ok(record) => {
+                let taken = buffered.len() - cursor.rest().len();
+                self.position += taken;
+                self.taken += taken as u64;
+                Ok(record)
+            }
+            Err(MalformedRecord::Truncated) => self.long_record(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn long_record(&mut self) -> Result<Outline, ValidationError> {
         let declared = self.varint()?;
         let start = self.taken;
         self.byte()?;
