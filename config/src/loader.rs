@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::broker::BrokerConfig;
 use crate::catalog::{self, OTTLA_PREFIX};
+use crate::error::ConfigError;
 use crate::key::{Effect, Scope};
 use crate::layers::{ConfigLayers, Values};
 use crate::units;
@@ -76,7 +78,49 @@ impl Loaded {
     pub fn layers(&self) -> ConfigLayers {
         ConfigLayers::from_static(self.values.clone())
     }
+
+    /// The typed configuration of these values.
+    ///
+    /// # Errors
+    /// Values that do not go together, and where those that are named were set.
+    pub fn broker_config(&self) -> Result<BrokerConfig, RefusedConfig> {
+        BrokerConfig::from_layers(&self.layers()).map_err(|error| {
+            let sentence = error.to_string();
+            let is_named = |name: &str| {
+                sentence
+                    .split(|c: char| !is_name_character(c))
+                    .any(|word| word.trim_end_matches('.') == name)
+            };
+            let named = self.origins.iter().filter(|(name, _)| is_named(name));
+            let set_at = named.map(|(name, origin)| (name.clone(), origin.clone())).collect();
+            RefusedConfig { error, set_at }
+        })
+    }
 }
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// Values that are fine alone and not together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedConfig {
+    pub error: ConfigError,
+    /// The keys that the sentence names, and where they were set; defaults are left out.
+    pub set_at: Vec<(String, Origin)>,
+}
+
+impl fmt::Display for RefusedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        for (name, origin) in &self.set_at {
+            write!(f, "\n  {name} is set at {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RefusedConfig {}
 
 /// One thing wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

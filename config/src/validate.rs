@@ -91,8 +91,8 @@ fn listeners(config: &BrokerConfig) -> Result<(), ConfigError> {
     let unserved = listeners.listeners.iter().find(|l| l.protocol != SecurityProtocol::Plaintext);
     match unserved {
         Some(listener) => refuse(format!(
-            "listener {} asks for {}, which this release does not serve yet: map it to PLAINTEXT \
-             in listener.security.protocol.map, or put a TLS proxy before the broker",
+            "listeners has {}, which asks for {}: this release does not serve that yet; map it to \
+             PLAINTEXT in listener.security.protocol.map, or put a TLS proxy before the broker",
             listener.name,
             listener.protocol.name()
         )),

@@ -100,6 +100,21 @@ fn set_needs_a_value() {
 }
 
 #[test]
+fn values_that_do_not_go_together_say_where_they_were_set() {
+    let text = "log.cleaner.threads=200\nlog.cleaner.dedupe.buffer.size=1MiB\nnode.id=1\n";
+    let refused = load(&sources("s.properties", text)).unwrap().broker_config().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.\n  \
+         log.cleaner.dedupe.buffer.size is set at s.properties:2"
+    );
+    let text = "listeners=SSL://:1\nsecurity.inter.broker.protocol=SSL\n";
+    let refused = load(&sources("s.properties", text)).unwrap().broker_config().unwrap_err();
+    let set_at: Vec<&str> = refused.set_at.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(set_at, ["listeners"], "{refused}");
+}
+
+#[test]
 fn keys_without_effect_are_noted() {
     let loaded = load(&sources("s.properties", "num.io.threads=8\nnum.partitions=1\n")).unwrap();
     let expected = "s.properties:1: num.io.threads has no effect in Ottla: the work is spread over all cores \

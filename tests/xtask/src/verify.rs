@@ -23,9 +23,15 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     });
     steps.command("format", &mut cargo(root, &["fmt", "--all", "--check"]));
     steps.command("clippy", clippy(root).arg("-Dwarnings"));
+    steps.command("docs", docs(root).env("RUSTDOCFLAGS", "-Dwarnings"));
     steps.finish()
 }
 
 fn clippy(root: &Path) -> Command {
     cargo(root, &["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--"])
+}
+
+/// Finds links that lead nowhere; what it writes stays under `target`.
+fn docs(root: &Path) -> Command {
+    cargo(root, &["doc", "--locked", "--workspace", "--no-deps", "--quiet"])
 }
