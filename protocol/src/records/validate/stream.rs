@@ -31,13 +31,10 @@ pub(super) fn walk_compressed(
         filled: 0,
         taken: 0,
     };
-    if header.records_count < 0 {
-        return Err(MalformedRecord::RecordCount(header.records_count).into());
-    }
     for _ in 0..header.records_count {
         checker.on_record(&stream.record()?);
     }
-    if header.records_count > 0 && stream.fill()? {
+    if stream.fill()? {
         return Err(MalformedRecord::Trailing.into());
     }
     checker.finish()
