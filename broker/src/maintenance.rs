@@ -1,7 +1,9 @@
 //! The broker's periodic work.
 //!
-//! Owns: when retention, checkpoints and expiry run, and that they end with the broker. Never: what
-//! they do to a log. Disk work runs on the blocking pool, one step at a time.
+//! Owns: when retention, compaction, checkpoints and expiry run, at what rate, and that they end with
+//! the broker. Never: what they do to a log. Disk work runs on the blocking pool, a step at a time.
+
+mod compaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,31 +15,38 @@ use crate::stop::Stopping;
 
 /// How often removed files are looked at.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(15);
+/// How often `flush.ms` is looked at (Kafka's `log.flush.scheduler.interval.ms` is never by default).
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A step of maintenance: blocking work on the services.
 type Step = fn(&Services);
 
-/// Starts all periodic work; it ends when `stop` turns true.
-pub(crate) fn spawn(tasks: &mut JoinSet<()>, services: &Arc<Services>, stop: &Stopping) {
+/// Starts all periodic work; it ends when `stopping` says so.
+pub(crate) fn spawn(tasks: &mut JoinSet<()>, services: &Arc<Services>, stopping: &Stopping) {
     let config = services.configuration();
     let log = &config.broker.log;
-    let steps: [(Duration, Step); 4] = [
+    let mut steps: Vec<(Duration, Step)> = vec![
         (log.retention_check_interval, retention),
         (log.recovery_checkpoint_interval, recovery_points),
         (log.start_offset_checkpoint_interval, log_starts),
+        (log.producer_id_expiration_check_interval, producers),
         (REMOVAL_INTERVAL, removals),
+        (FLUSH_INTERVAL, flushes),
     ];
+    if log.cleaner.enabled {
+        steps.push((log.cleaner.backoff, compaction::run));
+    }
     for (interval, step) in steps {
-        tasks.spawn(periodic(Arc::clone(services), interval, step, stop.clone()));
+        tasks.spawn(periodic(Arc::clone(services), interval, step, stopping.clone()));
     }
 }
 
-async fn periodic(services: Arc<Services>, interval: Duration, step: Step, mut stop: Stopping) {
+async fn periodic(services: Arc<Services>, interval: Duration, step: Step, mut stopping: Stopping) {
     loop {
         let next = services.clock.now().mono.plus(interval);
         tokio::select! {
             biased;
-            () = stop.stopped() => return,
+            () = stopping.stopped() => return,
             () = services.clock.sleep_until(next) => {}
         }
         let services = Arc::clone(&services);
@@ -59,6 +68,14 @@ fn log_starts(services: &Services) {
     services.replicas.checkpoint_log_starts();
 }
 
+fn producers(services: &Services) {
+    services.replicas.expire_producers(services.clock.now());
+}
+
 fn removals(services: &Services) {
     services.replicas.remove_deleted(services.clock.now());
+}
+
+fn flushes(services: &Services) {
+    services.replicas.flush_due(services.clock.now());
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_config::topic::Durability;
-use ottla_protocol::model::{LeaderEpoch, NodeId, Now, Offset, TopicPartition, Uuid};
+use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::HEADER;
 use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
 use ottla_storage::{
@@ -105,6 +105,8 @@ struct State {
     high_watermark: Offset,
     serving: Serving,
     durability: Durability,
+    /// Since when appended records may have been waiting for `flush.ms`.
+    flush_checked: MonoTime,
     /// Bytes appended and bytes committed, ever, for the watches.
     bytes_appended: u64,
     bytes_flushing: u64,
@@ -171,6 +173,7 @@ impl Partition {
                 high_watermark: log_end,
                 serving: Serving::Yes,
                 durability: parts.durability,
+                flush_checked: MonoTime::default(),
                 bytes_appended: 0,
                 bytes_flushing: 0,
                 bytes_committed: 0,
@@ -404,6 +407,20 @@ impl Partition {
     /// caller's to remove.
     pub fn mark_deleted(&self) {
         self.stop_serving(Serving::Deleted);
+    }
+
+    /// Asks for a flush when `flush.ms` or `flush.messages` want one.
+    pub fn flush_if_due(self: &Arc<Self>, now: MonoTime) {
+        let mut state = self.state.lock();
+        let since = now.since(state.flush_checked);
+        let due = state.serving == Serving::Yes && state.log.flush_due(since);
+        if due || !state.log.needs_flush() {
+            state.flush_checked = now;
+        }
+        drop(state);
+        if due {
+            self.request_flush();
+        }
     }
 
     /// Asks for a flush of everything appended so far, whatever the durability says.

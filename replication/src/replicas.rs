@@ -5,6 +5,7 @@
 //! partition's folder is in exactly one log directory; a failed directory takes its own partitions
 //! offline and no others.
 
+mod compaction;
 mod directories;
 mod upkeep;
 

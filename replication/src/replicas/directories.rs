@@ -24,6 +24,10 @@ pub(super) struct Directory {
     flusher: FlushCoordinator,
     recovery_points: PartitionOffsets,
     log_starts: PartitionOffsets,
+    /// How far logs were compacted.
+    cleaned: Mutex<PartitionOffsets>,
+    /// Logs whose compaction failed; left alone until the next start, as Kafka does.
+    uncleanable: Mutex<BTreeSet<TopicPartition>>,
     /// Live partition folders.
     folders: Mutex<BTreeSet<TopicPartition>>,
     /// Folders of deleted partitions.
@@ -62,6 +66,32 @@ impl Directory {
 
     pub(super) fn forget_folder(&self, partition: &TopicPartition) {
         self.folders.lock().remove(partition);
+        self.note_cleaned(partition, None);
+        self.uncleanable.lock().remove(partition);
+    }
+
+    pub(super) fn cleaned(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.cleaned.lock().get(partition).copied()
+    }
+
+    pub(super) fn all_cleaned(&self) -> PartitionOffsets {
+        self.cleaned.lock().clone()
+    }
+
+    pub(super) fn note_cleaned(&self, partition: &TopicPartition, up_to: Option<Offset>) {
+        let mut cleaned = self.cleaned.lock();
+        match up_to {
+            Some(offset) => cleaned.insert(partition.clone(), offset),
+            None => cleaned.remove(partition),
+        };
+    }
+
+    pub(super) fn is_uncleanable(&self, partition: &TopicPartition) -> bool {
+        self.uncleanable.lock().contains(partition)
+    }
+
+    pub(super) fn note_uncleanable(&self, partition: &TopicPartition) {
+        self.uncleanable.lock().insert(partition.clone());
     }
 
     pub(super) fn note_removal(&self, path: PathBuf) {
@@ -219,6 +249,8 @@ fn directory(
     Ok(Directory {
         recovery_points: checkpoint(&dir, CheckpointKind::RecoveryPoint),
         log_starts: checkpoint(&dir, CheckpointKind::LogStart),
+        cleaned: Mutex::new(checkpoint(&dir, CheckpointKind::Cleaner)),
+        uncleanable: Mutex::default(),
         log_dir: dir,
         flusher,
         folders: Mutex::new(folders),

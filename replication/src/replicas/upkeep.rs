@@ -29,6 +29,22 @@ impl Replicas {
         }
     }
 
+    /// Forgets producers that wrote nothing for `producer.id.expiration.ms`.
+    pub fn expire_producers(&self, now: Now) {
+        for partition in self.all() {
+            // Only a deleted partition refuses, and that has no producers any more.
+            let _deleted = partition.maintain(|log, _| log.expire_producers(now.wall));
+        }
+    }
+
+    /// Asks for the flushes that `flush.ms` and `flush.messages` want; with the durability `fsync`
+    /// there is nothing left for them to do.
+    pub fn flush_due(&self, now: Now) {
+        for partition in self.all() {
+            partition.flush_if_due(now.mono);
+        }
+    }
+
     /// Removes segment files and partition folders whose time has come.
     pub fn remove_deleted(&self, now: Now) {
         for partition in self.all() {
@@ -77,7 +93,12 @@ impl Replicas {
         }
     }
 
-    fn write(&self, directory: &Directory, kind: CheckpointKind, offsets: &PartitionOffsets) {
+    pub(super) fn write(
+        &self,
+        directory: &Directory,
+        kind: CheckpointKind,
+        offsets: &PartitionOffsets,
+    ) {
         if let Err(error) = directory.log_dir().write_checkpoint(kind, offsets) {
             let path: &Path = directory.log_dir().path();
             tracing::error!(path = %path.display(), %error, "checkpoint not written");

@@ -1,0 +1,127 @@
+//! Compaction over all partitions: which log is next, and its cleaning from plan to checkpoint.
+//!
+//! Owns: the choice (the dirtiest of those that are due, as Kafka's `LogCleanerManager`), the cleaner
+//! checkpoint. Never: what survives in a log, or when compaction runs. The partition's lock is held
+//! while the plan is taken and while a group is swapped in, never while files are read or written.
+
+use std::sync::Arc;
+
+use ottla_protocol::model::{Now, Offset, TopicPartition};
+use ottla_storage::LogError;
+use ottla_storage::checkpoint::CheckpointKind;
+use ottla_storage::cleaner::range::{CleanableRange, CompactionSettings};
+use ottla_storage::cleaner::{CleanBudget, CleanError, CleanReport, CleanRun, MapMemory};
+
+use super::{Placed, Replicas};
+use crate::partition::PartitionError;
+
+/// Why a cleaning ended early. The log is as before, or partly cleaned.
+#[derive(Debug, thiserror::Error)]
+enum CompactionError {
+    #[error(transparent)]
+    Clean(#[from] CleanError),
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// A log that is due, with how much of it is dirty.
+struct Due {
+    placed: Placed,
+    settings: CompactionSettings,
+    range: CleanableRange,
+}
+
+impl Replicas {
+    /// Cleans the dirtiest log that is due; false when there is none. `settings` gives those of a
+    /// compacted topic and `None` for others.
+    pub fn compact_one(
+        &self,
+        settings: impl Fn(&TopicPartition) -> Option<CompactionSettings>,
+        memory: MapMemory,
+        now: Now,
+        budget: &mut dyn CleanBudget,
+    ) -> bool {
+        let Some(due) = self.dirtiest(settings, now) else { return false };
+        let name = due.placed.partition.name().clone();
+        match self.clean(&due, memory, now, budget) {
+            Ok(report) => {
+                tracing::info!(partition = %name, ?report, "log compacted");
+                due.placed.directory.note_cleaned(&name, Some(report.cleaned_up_to));
+                self.checkpoint_cleaned(&due.placed);
+                report.cleaned_up_to > due.range.first_dirty
+            }
+            Err(CompactionError::Clean(CleanError::Stopped)) => false,
+            Err(error) => {
+                tracing::error!(partition = %name, %error, "compaction failed");
+                due.placed.directory.note_uncleanable(&name);
+                false
+            }
+        }
+    }
+
+    fn dirtiest(
+        &self,
+        settings: impl Fn(&TopicPartition) -> Option<CompactionSettings>,
+        now: Now,
+    ) -> Option<Due> {
+        let placed: Vec<Placed> = self.partitions.read().values().cloned().collect();
+        let due = placed.into_iter().filter_map(|placed| {
+            let name = placed.partition.name();
+            let settings = settings(name)?;
+            if placed.directory.is_uncleanable(name) {
+                return None;
+            }
+            let cleaned = placed.directory.cleaned(name);
+            let range = placed
+                .partition
+                .inspect(|log, marks| {
+                    log.cleanable(cleaned, marks.last_stable, &settings, now.wall)
+                })
+                .ok()?
+                .ok()?;
+            range.is_due(&settings).then_some(Due { placed, settings, range })
+        });
+        due.max_by(|a, b| a.range.dirty_ratio().total_cmp(&b.range.dirty_ratio()))
+    }
+
+    fn clean(
+        &self,
+        due: &Due,
+        memory: MapMemory,
+        now: Now,
+        budget: &mut dyn CleanBudget,
+    ) -> Result<CleanReport, CompactionError> {
+        let partition = &due.placed.partition;
+        let plan = partition.maintain(|log, _| log.clean_plan(&due.range, &due.settings))??;
+        let mut run = CleanRun::start(plan, memory, now.wall, budget)?;
+        while let Some(group) = run.next_group(budget)? {
+            match partition.maintain(|log, _| log.swap_in(group.clone(), now)) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    group.discard(&*self.fs);
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    group.discard(&*self.fs);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(*run.report())
+    }
+
+    fn checkpoint_cleaned(&self, placed: &Placed) {
+        let directory = &placed.directory;
+        self.write(directory, CheckpointKind::Cleaner, &directory.all_cleaned());
+    }
+
+    /// How far a partition was compacted.
+    #[must_use]
+    pub fn cleaned_up_to(&self, name: &TopicPartition) -> Option<Offset> {
+        let partitions = self.partitions.read();
+        let directory = Arc::clone(&partitions.get(name)?.directory);
+        directory.cleaned(name)
+    }
+}
