@@ -158,8 +158,12 @@ fn accept(
     });
     let connection = Connection::new(stream, Arc::clone(services), Arc::clone(&info));
     let mut stop = stop.clone();
+    let services = Arc::clone(services);
     tasks.spawn(async move {
         let end = connection.run(async move { stop.stopped().await }).await;
+        if matches!(end, End::Refused(_)) {
+            services.metrics.refused.inc();
+        }
         report(&info, end);
         drop(admission);
     });

@@ -26,23 +26,16 @@ pub(crate) enum Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Bulk {
     rope: Rope<Vec<LogSlice>>,
-    len: u64,
 }
 
 impl Bulk {
     /// Takes slices over and gives the value that stands for them in the message.
     pub(crate) fn keep(&mut self, slices: Vec<LogSlice>) -> Bytes {
         let len: usize = slices.iter().map(LogSlice::len).sum();
-        self.len += len as u64;
         match slices.as_slice() {
             [LogSlice::Memory(bytes)] if len <= COPIED_MAX => bytes.clone(),
             _ => self.rope.keep_file(slices, len),
         }
-    }
-
-    /// Stored bytes in all.
-    pub(crate) fn len(&self) -> u64 {
-        self.len
     }
 }
 
