@@ -280,13 +280,6 @@ fn advertised(
         if !protocols.contains_key(&endpoint.name) {
             return Err(no_protocol(&endpoint.name));
         }
-        if controllers.contains(&endpoint.name) {
-            return Err(ConfigError::Refused(format!(
-                "{KEY} must not hold {}, which is one of controller.listener.names: clients never \
-                 connect to the controller's listener",
-                endpoint.name
-            )));
-        }
         if !listeners.iter().any(|listener| listener.name == endpoint.name) {
             return Err(ConfigError::Refused(format!(
                 "{KEY} names {}, which is not one of listeners; add it there or take it out here",
@@ -294,8 +287,10 @@ fn advertised(
             )));
         }
     }
+    // Kafka's own file names the controller's address here as well; it is for the quorum only.
     let fixed = endpoints
         .into_iter()
+        .filter(|endpoint| !controllers.contains(&endpoint.name))
         .map(|e| AdvertisedListener { name: e.name, host: e.host, port: e.port })
         .collect();
     Ok(AdvertisedListeners::Fixed(fixed))

@@ -128,6 +128,65 @@ fn keys_of_plugins_and_single_listeners_are_taken() {
     assert_eq!(load(&sources("s.properties", text)).unwrap().notes.len(), 2);
 }
 
+/// What the file that comes with Apache Kafka sets.
+const KAFKAS_OWN_FILE: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+log.dirs=/tmp/kraft-combined-logs
+offsets.topic.replication.factor=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+";
+
+#[test]
+fn the_file_that_comes_with_kafka_starts_a_broker() {
+    let loaded = load(&sources("server.properties", KAFKAS_OWN_FILE)).unwrap();
+    let config = loaded.broker_config().unwrap();
+    assert_eq!(config.listeners.of_brokers().count(), 1);
+    assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
+}
+
+/// What Testcontainers' Java module sets for Apache's image.
+const TESTCONTAINERS: &[(&str, &str)] = &[
+    ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
+    ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://localhost:32768,BROKER://c0ffee:9093"),
+    ("KAFKA_BROKER_ID", "1"),
+    ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+    ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9094"),
+    ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
+    ("KAFKA_INTER_BROKER_LISTENER_NAME", "BROKER"),
+    ("KAFKA_LISTENERS", "PLAINTEXT://0.0.0.0:9092,BROKER://0.0.0.0:9093,CONTROLLER://0.0.0.0:9094"),
+    (
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+        "BROKER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    ),
+    ("KAFKA_LOG_FLUSH_INTERVAL_MESSAGES", "9223372036854775807"),
+    ("KAFKA_NODE_ID", "1"),
+    ("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "1"),
+    ("KAFKA_PROCESS_ROLES", "broker,controller"),
+    ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1"),
+    ("KAFKA_HEAP_OPTS", "-Xmx1g"),
+];
+
+#[test]
+fn the_environment_of_testcontainers_starts_a_broker() {
+    let environment =
+        TESTCONTAINERS.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let loaded = load(&Sources { environment, ..Sources::default() }).unwrap();
+    let config = loaded.broker_config().unwrap();
+    assert_eq!(config.listeners.inter_broker, "BROKER");
+    assert_eq!(config.offsets.topic_partitions, 1);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_loader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
