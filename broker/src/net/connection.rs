@@ -158,21 +158,10 @@ impl Connection {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
-        while !self.outbound.is_empty() {
-            match self.outbound.try_write(&self.stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.stream.poll_write_ready(cx) {
-                        Poll::Pending => break,
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return ControlFlow::Break(End::Io(error)),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return ControlFlow::Break(End::Io(error)),
-            }
+        match self.outbound.poll_write(cx, &self.stream) {
+            Poll::Ready(Err(error)) => ControlFlow::Break(End::Io(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => ControlFlow::Continue(()),
         }
-        ControlFlow::Continue(())
     }
 
     /// Dispatches what is in the buffer, then reads more. True when a request was dispatched.

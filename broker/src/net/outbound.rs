@@ -1,25 +1,28 @@
 //! Response bytes into a socket.
 //!
-//! Owns: the queue of segments that wait for the socket, vectored writes, `sendfile` of file
-//! ranges. Never: builds responses or reorders them.
+//! Owns: the queue of segments that wait for the socket, vectored writes, `sendfile` of file ranges
+//! that are in the page cache, and the reading of those that are not, off the worker threads. Never:
+//! builds responses or reorders them.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use ottla_storage::fs::File;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::response::{ResponseFrame, Segment};
 
 /// How many segments one vectored write takes.
 const PARTS_MAX: usize = 64;
-/// How much of a file range one `sendfile` asks for.
-const SENDFILE_MAX: usize = 1 << 20;
-/// How much of a file range is read at once where `sendfile` does not apply.
-const READ_MAX: usize = 256 * 1024;
+/// How much of a file range one `sendfile`, or one read of a cold file, asks for.
+const CHUNK_MAX: usize = 512 * 1024;
 
 /// Segments in the order in which the client must see them.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub(crate) struct Outbound {
     queue: VecDeque<Segment>,
     /// Bytes of all segments in the queue.
     len: usize,
+    /// The head of the file range at the front of the queue, being read from the disk.
+    loading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl Outbound {
@@ -44,19 +49,40 @@ impl Outbound {
         self.queue.is_empty()
     }
 
-    /// Writes once; `WouldBlock` when the socket is full.
-    pub(crate) fn try_write(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        match self.queue.front_mut() {
-            None => Ok(0),
+    /// Writes as much as the socket takes. Ready with `Ok` when all is written.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &TcpStream,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            if self.loading.is_some() {
+                ready!(self.poll_load(cx))?;
+            }
+            match self.try_write(stream) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.poll_write_ready(cx))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn try_write(&mut self, stream: &TcpStream) -> io::Result<()> {
+        match self.queue.front() {
+            None => Ok(()),
             Some(Segment::Bytes(_)) => self.write_bytes(stream),
             Some(Segment::File { file, position, len }) => {
-                let (file, position, len) = (Arc::clone(file), *position, *len);
-                self.write_file(stream, &file, position, len as usize)
+                let (file, position, len) = (Arc::clone(file), *position, *len as usize);
+                self.write_file(stream, &file, position, len)
             }
         }
     }
 
-    fn write_bytes(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    fn write_bytes(&mut self, stream: &TcpStream) -> io::Result<()> {
         let mut parts: [IoSlice<'_>; PARTS_MAX] = [IoSlice::new(&[]); PARTS_MAX];
         let mut count = 0;
         for (part, segment) in parts.iter_mut().zip(&self.queue) {
@@ -69,7 +95,7 @@ impl Outbound {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.consume_bytes(written);
-        Ok(written)
+        Ok(())
     }
 
     fn consume_bytes(&mut self, mut written: usize) {
@@ -90,32 +116,49 @@ impl Outbound {
         file: &Arc<dyn File>,
         position: u64,
         len: usize,
-    ) -> io::Result<usize> {
+    ) -> io::Result<()> {
         let Some(os_file) = file.os_file() else {
-            return self.load_file(file, position, len);
+            // A file in memory hands out what it holds.
+            let bytes = file.read_bytes_at(position, len)?;
+            return self.replace_head(bytes);
         };
+        let chunk = len.min(CHUNK_MAX);
+        if !is_cached(os_file, position + chunk as u64 - 1) {
+            let file = Arc::clone(file);
+            let load = move || file.read_bytes_at(position, chunk);
+            self.loading = Some(tokio::task::spawn_blocking(load));
+            return Ok(());
+        }
         let sent = stream.try_io(Interest::WRITABLE, || {
             let mut at = position;
-            rustix::fs::sendfile(stream, os_file, Some(&mut at), len.min(SENDFILE_MAX))
-                .map_err(io::Error::from)
+            rustix::fs::sendfile(stream, os_file, Some(&mut at), chunk).map_err(io::Error::from)
         })?;
         if sent == 0 {
             // The file is shorter than the log said: the frame cannot be completed honestly.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.consume_file(sent);
-        Ok(sent)
+        Ok(())
     }
 
-    /// Replaces the head of a file range by its bytes in memory.
-    fn load_file(&mut self, file: &Arc<dyn File>, position: u64, len: usize) -> io::Result<usize> {
-        let mut bytes = vec![0; len.min(READ_MAX)];
-        file.read_exact_at(&mut bytes, position)?;
-        let loaded = bytes.len();
-        self.consume_file(loaded);
-        self.len += loaded;
-        self.queue.push_front(Segment::Bytes(Bytes::from(bytes)));
-        Ok(loaded)
+    /// Waits for the bytes of a cold file, which are read off this thread.
+    fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(load) = self.loading.as_mut() else { return Poll::Ready(Ok(())) };
+        let loaded = ready!(Pin::new(load).poll(cx));
+        self.loading = None;
+        let bytes = loaded.map_err(io::Error::other)??;
+        Poll::Ready(self.replace_head(bytes))
+    }
+
+    /// Puts bytes in the place of the head of the file range at the front.
+    fn replace_head(&mut self, bytes: Bytes) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.consume_file(bytes.len());
+        self.len += bytes.len();
+        self.queue.push_front(Segment::Bytes(bytes));
+        Ok(())
     }
 
     fn consume_file(&mut self, sent: usize) {
@@ -128,4 +171,19 @@ impl Outbound {
             }
         }
     }
+}
+
+/// Whether a byte of a file can be read without waiting for the disk. Where the system cannot tell,
+/// it is assumed to be.
+#[cfg(target_os = "linux")]
+fn is_cached(file: &std::fs::File, position: u64) -> bool {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    !matches!(preadv2(file, &mut parts, position, ReadWriteFlags::NOWAIT), Err(Errno::AGAIN))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_cached(_file: &std::fs::File, _position: u64) -> bool {
+    true
 }
