@@ -4,6 +4,7 @@
 //! long as it is held, whatever is evicted here.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,11 +90,17 @@ impl HandleCache {
 }
 
 /// One partition's folder: where its parts find their files.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Folder {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) dir: Arc<Path>,
     pub(crate) handles: Arc<HandleCache>,
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.dir.fmt(f)
+    }
 }
 
 impl Folder {

@@ -18,6 +18,7 @@
 //! A failed sync kills the log: appends are refused for good, reads go on below `flushed`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -184,7 +185,6 @@ impl LogRead {
 }
 
 /// One partition's log. Its owner serialises access: `&mut` to change, `&` to read.
-#[derive(Debug)]
 pub struct PartitionLog {
     folder: Folder,
     settings: LogSettings,
@@ -203,7 +203,25 @@ pub struct PartitionLog {
     durability: Durability,
     seals: SealFile,
     doomed: Vec<Doomed>,
+    /// A segment's files were renamed, and the folder was not synced here since.
+    deletion_unsynced: bool,
     health: LogHealth,
+}
+
+impl fmt::Debug for PartitionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionLog")
+            .field("dir", &self.folder.dir)
+            .field("log_start", &self.log_start)
+            .field("flushed", &self.flushed())
+            .field("log_end", &self.log_end)
+            .field("segments", &self.segments().collect::<Vec<_>>())
+            .field("epochs", &self.epochs.entries())
+            .field("producers", &self.producers.len())
+            .field("producers_end", &self.producers.end())
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartitionLog {
@@ -313,11 +331,7 @@ impl PartitionLog {
     /// The sentence that is not true.
     pub fn validate(&self) -> Result<(), String> {
         let check = |holds: bool, sentence: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(format!("{}: not true that {sentence}: {self:?}", self.folder.dir.display()))
-            }
+            if holds { Ok(()) } else { Err(format!("not true that {sentence}: {self:?}")) }
         };
         let first = self.segments.first().map(Segment::base);
         check(first.is_some(), "there is a segment")?;

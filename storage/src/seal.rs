@@ -90,13 +90,50 @@ pub fn encode_void(base: Offset, cut: Offset) -> [u8; RECORD_BYTES] {
     })
 }
 
+/// The bytes of a record that ends what records of cuts say: all is durable that was before.
+#[must_use]
+pub fn encode_regrown() -> [u8; RECORD_BYTES] {
+    encode_note(NOTE_REGROWN, 0)
+}
+
+/// The bytes of a record with the CRC32C of the epoch checkpoint's text.
+#[must_use]
+pub fn encode_epochs(crc: u32) -> [u8; RECORD_BYTES] {
+    encode_note(NOTE_EPOCHS, crc)
+}
+
+/// The bytes of a record that says the log was cut at `cut`, and of no segment.
+#[must_use]
+pub fn encode_cut(cut: Offset) -> [u8; RECORD_BYTES] {
+    encode_void(NOTE_CUT, cut)
+}
+
+/// Records that are not about a segment have a base that no segment has.
+const NOTE_REGROWN: Offset = Offset(-1);
+const NOTE_EPOCHS: Offset = Offset(-2);
+const NOTE_CUT: Offset = Offset(-3);
+
+fn encode_note(kind: Offset, crc: u32) -> [u8; RECORD_BYTES] {
+    encode(&Seal {
+        base: kind,
+        next_offset: kind,
+        log_bytes: 0,
+        max_timestamp: MaxTimestamp::NONE,
+        offset_index: IndexSeal { entries: 0, crc },
+        time_index: IndexSeal::default(),
+        transaction_index: IndexSeal::default(),
+    })
+}
+
 /// What a file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seals {
     pub by_base: BTreeMap<Offset, Seal>,
-    /// The lowest offset at which the log was cut on purpose since the file was written anew: that
-    /// it ends below its recovery point is then no sign of damage.
+    /// The lowest offset at which the log was cut on purpose, until it had grown again and was
+    /// durable: a recovery point above it says nothing.
     pub cut: Option<Offset>,
+    /// Checksums of the last two texts of the epoch checkpoint: a crash leaves either.
+    pub epochs: [Option<u32>; 2],
 }
 
 /// Reads a file. A damaged record ends it: what follows is not used.
@@ -106,7 +143,11 @@ pub fn parse(bytes: &[u8]) -> Seals {
     let Some(records) = bytes.strip_prefix(&MAGIC) else { return seals };
     for record in records.chunks_exact(RECORD_BYTES) {
         let Some(seal) = decode(record) else { break };
-        if seal.log_bytes == VOID {
+        if seal.base == NOTE_REGROWN {
+            seals.cut = None;
+        } else if seal.base == NOTE_EPOCHS {
+            seals.epochs = [seals.epochs[1], Some(seal.offset_index.crc)];
+        } else if seal.log_bytes == VOID {
             seals.by_base.remove(&seal.base);
             seals.cut = Some(seals.cut.map_or(seal.next_offset, |cut| cut.min(seal.next_offset)));
         } else {

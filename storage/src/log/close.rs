@@ -74,13 +74,13 @@ impl PartitionLog {
         if self.active().size() > 0 {
             self.seal_active();
         }
+        // First everything else: the new seals say that it is durable.
+        self.flush_now()?;
         let dir = self.folder.dir.to_path_buf();
         let seals = self.segments.iter().filter_map(Segment::seal);
-        let file = self
-            .seals
-            .rewrite(&self.folder, seals)
+        self.seals
+            .rewrite(&self.folder, seals, &self.epochs.to_text())
             .map_err(LogError::io("write the seals of", &dir))?;
-        self.durability.file(file);
         self.durability.dir(dir);
         self.flush_now()
     }

@@ -36,6 +36,8 @@ enum EpochFile {
 #[derive(Debug)]
 pub(super) struct Durability {
     flushed: Offset,
+    /// The largest recovery point that may have been given out.
+    promised: Offset,
     /// Files besides the active segment's `.log` with unsynced bytes.
     dirty: Vec<Arc<dyn File>>,
     dirty_dirs: Vec<PathBuf>,
@@ -49,6 +51,7 @@ impl Durability {
     pub(super) const fn new(flushed: Offset) -> Self {
         Self {
             flushed,
+            promised: flushed,
             dirty: Vec::new(),
             dirty_dirs: Vec::new(),
             in_flight: None,
@@ -59,6 +62,15 @@ impl Durability {
 
     pub(super) const fn flushed(&self) -> Offset {
         self.flushed
+    }
+
+    pub(super) const fn promised(&self) -> Offset {
+        self.promised
+    }
+
+    /// A recovery point that was given out by a process before this one.
+    pub(super) fn promise(&mut self, recovery_point: Offset) {
+        self.promised = self.promised.max(recovery_point);
     }
 
     /// The log was cut at `end`, durably.
@@ -141,8 +153,14 @@ impl PartitionLog {
         }
         let durable = up_to.min(self.log_end).min(self.durability.in_flight_bound);
         self.durability.flushed = self.durability.flushed.max(durable);
+        self.durability.promise(self.durability.flushed);
         if self.durability.flushed == self.log_end {
             self.active_mut().unpin();
+        }
+        match self.seals.on_flushed(&self.folder, self.durability.flushed) {
+            Ok(None) => {}
+            Ok(Some(file)) => self.durability.file(file),
+            Err(error) => tracing::debug!(%error, "recovery will examine more than it needs to"),
         }
         match self.durability.epoch_file {
             EpochFile::Written(start) => {
@@ -237,11 +255,18 @@ impl PartitionLog {
             EpochFile::Saved | EpochFile::Renamed(_) => return Ok(()),
         };
         let path = self.path_of(EPOCHS_FRESH);
+        let text = self.epochs.to_text();
         let file = self
             .folder
-            .write_small(&path, self.epochs.to_text().as_bytes())
+            .write_small(&path, text.as_bytes())
             .map_err(LogError::io("write", &path))?;
         self.durability.file(file);
+        let record = crate::seal::encode_epochs(crc32c::crc32c(text.as_bytes()));
+        let seals = self
+            .seals
+            .append(&self.folder, &record)
+            .map_err(LogError::io("write the seals of", &self.folder.dir))?;
+        self.durability.file(seals);
         self.durability.epoch_file = EpochFile::Written(start);
         Ok(())
     }

@@ -138,19 +138,28 @@ impl PartitionLog {
             durability: Durability::new(Offset::ZERO),
             seals: seal_file,
             doomed: Vec::new(),
+            deletion_unsynced: true,
             health: LogHealth::Healthy,
             folder,
         };
         log.check_topic_id(ctx.topic_id)?;
-        let epochs_lost = log.load_epochs()?;
+        let epochs_lost = log.load_epochs(&seals)?;
+        log.durability.promise(ctx.recovery_point);
+        // A recovery point that was given out before the log was cut says too much.
+        let recovery_point = seals.cut.map_or(ctx.recovery_point, |cut| {
+            log.seals.note_cut(cut, ctx.recovery_point);
+            cut.min(ctx.recovery_point)
+        });
+        let ctx = &OpenContext { recovery_point, ..ctx.clone() };
         log.find_end(ctx, &seals, &mut report)?;
         log.settle_start(ctx)?;
-        if epochs_lost == Lost::Yes {
+        if epochs_lost == Lost::Yes || log.epochs_begin_late() {
             log.rebuild_epochs(&mut report)?;
         }
-        log.settle_epochs();
         log.load_producers(ctx, &mut report)?;
-        if created || report.changed_names() {
+        log.settle_epochs();
+        // What a process before this one created or renamed it may not have synced.
+        if created || report.changed_names() || ctx.shutdown == Shutdown::Unclean {
             let dir = log.folder.dir.to_path_buf();
             log.durability.dir(dir);
         }
@@ -190,12 +199,14 @@ impl PartitionLog {
     }
 
     /// Reads the epoch checkpoint. Answers whether it was lost.
-    fn load_epochs(&mut self) -> Result<Lost, LogError> {
+    fn load_epochs(&mut self, seals: &Seals) -> Result<Lost, LogError> {
         let path = self.path_of(LEADER_EPOCH_CHECKPOINT);
         let bytes = self.folder.read_small(&path, 64 << 20).map_err(LogError::io("read", &path))?;
         let Some(bytes) = bytes else { return Ok(Lost::Yes) };
-        let parsed = String::from_utf8(bytes).ok().map(|text| LeaderEpochCache::parse(&text));
-        match parsed {
+        let crc = crc32c::crc32c(&bytes);
+        let known = seals.epochs == [None, None] || seals.epochs.contains(&Some(crc));
+        let text = String::from_utf8(bytes).ok().filter(|_| known);
+        match text.map(|text| LeaderEpochCache::parse(&text)) {
             Some(Ok(epochs)) => {
                 self.epochs = epochs;
                 Ok(Lost::No)
@@ -205,6 +216,13 @@ impl PartitionLog {
                 Ok(Lost::Yes)
             }
         }
+    }
+
+    /// Whether the log has batches before its first epoch: a segment that retention had let go came
+    /// back after a crash, and the epochs did not.
+    fn epochs_begin_late(&self) -> bool {
+        let first = self.epochs.entries().first().map_or(self.log_end, |entry| entry.start);
+        first > self.log_start
     }
 
     /// Drops epochs that lie outside the log.

@@ -108,7 +108,7 @@ impl PartitionLog {
             Some(Err(place)) => bad = Some(place),
             None => {}
         }
-        let synced = seals.cut.map_or(ctx.recovery_point, |cut| cut.min(ctx.recovery_point));
+        let synced = ctx.recovery_point;
         if bad.is_none() && end < synced {
             let position = self.segments[last].size();
             let fault = DamageFault::EndsEarly { synced, found: end };
@@ -132,7 +132,10 @@ impl PartitionLog {
             let next = self.segments.get(index + 1).map_or(seal.next_offset, Segment::base);
             let fault = if segment.size() < seal.log_bytes {
                 DamageFault::Shortened { sealed: seal.log_bytes, found: segment.size() }
-            } else if self.gaps() == Gaps::Refused && seal.next_offset < next {
+            } else if segment.size() == seal.log_bytes
+                && self.gaps() == Gaps::Refused
+                && seal.next_offset < next
+            {
                 DamageFault::EndsEarly { synced: next, found: seal.next_offset }
             } else {
                 continue;
@@ -153,7 +156,7 @@ impl PartitionLog {
         if let Some(seal) = segment.seal() {
             return Ok(Ok(seal.next_offset));
         }
-        let start = segment.last_indexed(&self.folder)?;
+        let start = segment.opening_start(&self.folder, None)?;
         let mut scan =
             segment.scan(&self.folder, start).map_err(segment.io("read", &self.folder))?;
         loop {
@@ -189,6 +192,7 @@ impl PartitionLog {
         report: &mut RecoveryReport,
     ) -> Result<Result<Offset, BadPlace>, LogError> {
         let mut expected = self.segments[from].base();
+        let saved = self.epochs.clone();
         for index in from..self.segments.len() {
             let segment = &self.segments[index];
             let base = segment.base();
@@ -199,16 +203,39 @@ impl PartitionLog {
                 return Ok(Err(BadPlace { index: index - 1, position, expected, fault }));
             }
             let position = if index == from {
-                segment.start_for(&self.folder, ctx.recovery_point)?
+                segment.opening_start(&self.folder, Some(ctx.recovery_point))?
             } else {
                 0
             };
+            if index == from {
+                self.forget_epochs(index, position)?;
+            }
             match self.scan_segment(index, position, report)? {
                 Ok(end) => expected = end,
                 Err(place) => return Ok(Err(place)),
             }
         }
+        // One that was assigned and has no batch yet.
+        if let Some(last) = saved.entries().last().filter(|last| last.start == expected)
+            && self.epochs.latest().is_none_or(|latest| latest < last.epoch)
+        {
+            self.epochs.assign(last.epoch, last.start);
+        }
         Ok(Ok(expected))
+    }
+
+    /// Past the place where the scan begins only batches say which epochs there were: the file may
+    /// be older than a truncation.
+    fn forget_epochs(&mut self, index: usize, position: u64) -> Result<(), LogError> {
+        let segment = &self.segments[index];
+        let start = match position {
+            0 => segment.base(),
+            _ => segment
+                .frame_at(&self.folder, position)?
+                .map_or_else(|| segment.base(), |frame| frame.header.base_offset),
+        };
+        self.change_epochs(start, |epochs| epochs.truncate_from_end(start));
+        Ok(())
     }
 
     /// Examines one segment from `position` on, and indexes it anew from there.
@@ -326,6 +353,8 @@ impl PartitionLog {
         self.stranded.extend(self.segments.drain(index + 1..));
         self.segments[index].confine(position);
         self.log_end = damage.from;
+        self.log_start = self.log_start.min(self.log_end);
+        self.durability.cut(self.log_end);
         tracing::error!(%damage, "the log is damaged");
         self.health = LogHealth::Damaged(Box::new(damage));
     }
@@ -335,7 +364,9 @@ impl PartitionLog {
         self.epochs.clear();
         let mut found: Vec<(LeaderEpoch, Offset)> = Vec::new();
         for index in 0..self.segments.len() {
-            let base = self.segments[index].base();
+            // Fewer than there were, where damage was met.
+            let Some(segment) = self.segments.get(index) else { break };
+            let base = segment.base();
             let walked = self.walk(index, base, |frame, _| {
                 let epoch = frame.header.leader_epoch;
                 if found.last().is_none_or(|(latest, _)| epoch > *latest) {
@@ -397,7 +428,6 @@ impl PartitionLog {
                 index += 1;
             }
             if lost == Lost::Yes {
-                self.log_start = self.log_start.min(self.log_end);
                 continue;
             }
             state.set_end(self.log_end);

@@ -67,10 +67,8 @@ impl PartitionLog {
         }
         let dir = self.folder.dir.to_path_buf();
         let base = self.log_end;
-        if let Err(error) = self.take_producer_snapshot() {
-            // An older one does, at the cost of replaying more.
-            tracing::warn!(%error, "rolling without a producer snapshot");
-        }
+        // Without it, what transactions were open here could not be told once older segments go.
+        self.take_producer_snapshot()?;
         let fresh = Segment::create(&self.folder, base, now.wall)
             .map_err(LogError::io("create a segment in", &dir))?;
         self.seal_active();
@@ -237,6 +235,11 @@ impl PartitionLog {
     /// Takes the first segment out of the log; there is another one.
     fn delete_first(&mut self, now: Now) -> Result<(), LogError> {
         let next = self.segments[1].base();
+        if std::mem::replace(&mut self.deletion_unsynced, true) {
+            // One at a time: if this one were gone after a crash and the one before it were back,
+            // there would be a hole.
+            self.sync_names()?;
+        }
         let mut doomed =
             Doomed { due: now.mono.plus(self.settings.file_delete_delay), paths: vec![] };
         // The log's own name first: without it the rest are orphans.

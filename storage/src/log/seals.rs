@@ -17,6 +17,16 @@ use crate::seal::{self, Seal};
 pub(super) struct SealFile {
     /// Where the next record goes; 0 while there is no usable file.
     end: u64,
+    cut: Option<Cut>,
+}
+
+/// The log was cut on purpose, and is not durable again as far as it was.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    at: Offset,
+    /// Until the log is durable up to here again, a recovery point that was given out before the
+    /// cut says too much.
+    regrown: Offset,
 }
 
 /// No file with more is read: a million segments.
@@ -27,7 +37,8 @@ impl SealFile {
     pub(super) fn load(folder: &Folder) -> io::Result<(Self, seal::Seals)> {
         let path = folder.dir.join(SEGMENT_SEALS);
         let bytes = folder.read_small(&path, BYTES_MAX)?.unwrap_or_default();
-        Ok((Self { end: seal::valid_bytes(&bytes) as u64 }, seal::parse(&bytes)))
+        let seals = seal::parse(&bytes);
+        Ok((Self { end: seal::valid_bytes(&bytes) as u64, cut: None }, seals))
     }
 
     /// Appends a record; the caller syncs the file.
@@ -42,13 +53,16 @@ impl SealFile {
     }
 
     /// Says that the log is about to be cut at `at`, so that what was sealed of the segments from
-    /// `bases` on no longer holds. Durable on return.
+    /// `bases` on no longer holds; `promised` the
+    /// largest recovery point that was given out. Durable on return.
     pub(super) fn void(
         &mut self,
         folder: &Folder,
         bases: impl Iterator<Item = Offset>,
         at: Offset,
+        promised: Offset,
     ) -> io::Result<()> {
+        self.note_cut(at, promised);
         let records: Vec<u8> = bases.flat_map(|base| seal::encode_void(base, at)).collect();
         if records.is_empty() {
             return Ok(());
@@ -56,19 +70,48 @@ impl SealFile {
         self.append(folder, &records)?.sync_data()
     }
 
-    /// Writes the file anew with just these seals, at a clean close. Answers it to be synced.
+    /// The log is cut at `at`, while a recovery point up to `known` may have been given out.
+    pub(super) fn note_cut(&mut self, at: Offset, known: Offset) {
+        self.cut = Some(match self.cut {
+            Some(cut) => Cut { at: cut.at.min(at), regrown: cut.regrown.max(known) },
+            None => Cut { at, regrown: known },
+        });
+    }
+
+    /// The log is durable up to `flushed`. Answers the file, if that is worth a record.
+    pub(super) fn on_flushed(
+        &mut self,
+        folder: &Folder,
+        flushed: Offset,
+    ) -> io::Result<Option<Arc<dyn File>>> {
+        match self.cut {
+            Some(cut) if flushed >= cut.regrown => {
+                self.cut = None;
+                self.append(folder, &seal::encode_regrown()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the file anew with just these seals and the checksum of the epochs, at a clean
+    /// close, when all else is durable. Durable on return but for its name.
     pub(super) fn rewrite<'a>(
         &mut self,
         folder: &Folder,
         seals: impl Iterator<Item = &'a Seal>,
-    ) -> io::Result<Arc<dyn File>> {
+        epochs: &str,
+    ) -> io::Result<()> {
         let mut bytes = seal::file_head().to_vec();
+        if let Some(cut) = self.cut {
+            bytes.extend(seal::encode_cut(cut.at));
+        }
+        bytes.extend(seal::encode_epochs(crc32c::crc32c(epochs.as_bytes())));
         bytes.extend(seals.flat_map(seal::encode));
         let path = folder.dir.join(SEGMENT_SEALS);
         let fresh = folder.dir.join(format!("{SEGMENT_SEALS}.tmp"));
-        let file = folder.write_small(&fresh, &bytes)?;
+        folder.write_small(&fresh, &bytes)?.sync_data()?;
         folder.fs.rename(&fresh, &path)?;
         self.end = bytes.len() as u64;
-        Ok(file)
+        Ok(())
     }
 }

@@ -92,7 +92,7 @@ impl PartitionLog {
         let bases: Vec<Offset> = changed.chain(self.stranded.iter().map(Segment::base)).collect();
         let dir = self.folder.dir.to_path_buf();
         self.seals
-            .void(&self.folder, bases.into_iter(), end)
+            .void(&self.folder, bases.into_iter(), end, self.durability.promised())
             .map_err(LogError::io("note a truncation in", &dir))?;
         // From the last one backwards: a crash in between leaves a log without holes.
         let mut gone: Vec<Segment> = self.segments.drain(index + 1..).collect();
@@ -100,9 +100,6 @@ impl PartitionLog {
         gone.sort_by_key(|segment| std::cmp::Reverse(segment.base()));
         for segment in &mut gone {
             self.remove_files(segment)?;
-        }
-        if !gone.is_empty() {
-            self.folder.fs.sync_dir(&dir).map_err(LogError::io("sync", &dir))?;
         }
         let folder = self.folder.clone();
         let segment = &mut self.segments[index];
@@ -120,7 +117,7 @@ impl PartitionLog {
         let bases: Vec<Offset> = self.segments.iter().map(Segment::base).collect();
         let dir = self.folder.dir.to_path_buf();
         self.seals
-            .void(&self.folder, bases.into_iter(), start)
+            .void(&self.folder, bases.into_iter(), start, self.durability.promised())
             .map_err(LogError::io("note a truncation in", &dir))?;
         let mut gone: Vec<Segment> = self.segments.drain(..).collect();
         gone.append(&mut self.stranded);
@@ -153,7 +150,8 @@ impl PartitionLog {
         self.drop_snapshots_beyond(Offset::NONE)
     }
 
-    /// Removes a segment's files at once. Readers that have them open go on reading.
+    /// Removes a segment's files at once, durably: if the segment before it were gone after a crash
+    /// and this one were not, there would be a hole. Readers that have them open go on reading.
     fn remove_files(&self, segment: &mut Segment) -> Result<(), LogError> {
         segment.forget_handles(&self.folder);
         // The log last: indexes without a log are orphans, a log without indexes is readable.
@@ -163,7 +161,12 @@ impl PartitionLog {
             let path = self.folder.path(segment.name(kind));
             self.folder.remove(&path).map_err(LogError::io("remove", &path))?;
         }
-        Ok(())
+        self.sync_names()
+    }
+
+    pub(super) fn sync_names(&self) -> Result<(), LogError> {
+        let dir = &self.folder.dir;
+        self.folder.fs.sync_dir(dir).map_err(LogError::io("sync", dir))
     }
 
     /// Producer state as of the log's end, from a snapshot and the batches after it.
@@ -191,7 +194,6 @@ impl PartitionLog {
         if gone.is_empty() {
             return Ok(());
         }
-        let dir = &self.folder.dir;
-        self.folder.fs.sync_dir(dir).map_err(LogError::io("sync", dir))
+        self.sync_names()
     }
 }

@@ -50,7 +50,7 @@ impl Segment {
     }
 
     /// A position of a batch from which `target` is reached by walking on.
-    pub(crate) fn start_for(&self, folder: &Folder, target: Offset) -> Result<u64, LogError> {
+    fn start_for(&self, folder: &Folder, target: Offset) -> Result<u64, LogError> {
         let hint = self.indexes.lock().hint(target);
         if let Some(position) = hint.filter(|position| *position < self.size) {
             return Ok(position);
@@ -59,9 +59,21 @@ impl Segment {
         self.indexed(folder, |entry| entry.offset(base) <= target)
     }
 
-    /// The position of the last batch that has an index entry; 0 where none has.
-    pub(crate) fn last_indexed(&self, folder: &Folder) -> Result<u64, LogError> {
-        self.indexed(folder, |_| true)
+    /// A position of a batch from which `target`, or with `None` the end, is reached by walking on.
+    /// For opening: the log's end may be torn, so that a doubtful index is not rebuilt but ignored.
+    pub(crate) fn opening_start(
+        &self,
+        folder: &Folder,
+        target: Option<Offset>,
+    ) -> Result<u64, LogError> {
+        let base = self.base;
+        let indexes = self.indexes.lock();
+        let before = |entry: &OffsetEntry| target.is_none_or(|target| entry.offset(base) <= target);
+        let found = indexes.offsets.floor(folder, before).map_err(self.io("search", folder))?;
+        match found {
+            Some(entry) if self.agrees(folder, entry)? => Ok(u64::from(entry.position)),
+            _ => Ok(0),
+        }
     }
 
     /// The position of the last indexed batch whose entry satisfies `before`; the segment's

@@ -70,7 +70,8 @@ fn a_torn_end_is_cut_and_what_was_synced_is_not() {
         assert_eq!(log.log_end(), Offset(5));
         drop(log);
         assert_eq!(super::lookups::contents_of(&fixture, name).len() as u64, whole);
-        // Had it been synced, its loss is damage.
+        // Had it been synced, its loss is damage. (The cut just made is forgotten.)
+        let _ = fixture.fs.remove_file(&Fixture::path(crate::file_name::SEGMENT_SEALS));
         super::lookups::write(&fixture, name, &original[..cut]);
         let ctx = OpenContext { recovery_point: Offset(6), ..fixture.context() };
         let (log, report) = fixture.open(&ctx);
@@ -120,6 +121,7 @@ fn damage_is_repaired_by_truncating_below_it() {
     let fixture = Fixture::small_segments();
     let mut log = fixture.create();
     fill(&mut log, 50);
+    log.flush_now().unwrap();
     drop(log);
     let name = "00000000000000000012.log";
     assert!(fixture.names().iter().any(|known| known == name), "{:?}", fixture.names());
@@ -141,15 +143,38 @@ fn damage_is_repaired_by_truncating_below_it() {
     let end = log.truncate_to(damage.from, now(0)).unwrap();
     assert_eq!(end, damage.from);
     fill(&mut log, 5);
+    assert_eq!(read_all(&log, 0), expected(0, end.get() + 5));
+}
+
+#[test]
+fn a_recovery_point_from_before_a_truncation_says_nothing() {
+    let fixture = Fixture::small_segments();
+    let mut log = fixture.create();
+    fill(&mut log, 50);
     log.flush_now().unwrap();
-    let point = log.recovery_point();
+    log.truncate_to(Offset(20), now(0)).unwrap();
+    fill(&mut log, 5);
     drop(log);
-    // The old recovery point lies behind the new end: that is no damage.
+    // The driver's checkpoint is older than the truncation.
     let ctx = OpenContext { recovery_point: Offset(50), ..fixture.context() };
+    let (mut log, report) = fixture.open(&ctx);
+    assert_eq!(report.damage, None);
+    assert_eq!(log.flushed(), Offset(20));
+    assert_eq!(read_all(&log, 0), expected(0, 25));
+    log.flush_now().unwrap();
+    assert!(log.close_clean(now(0)).is_ok());
+    drop(log);
+    let (log, report) = fixture.open(&ctx);
+    assert_eq!(report.damage, None, "a clean close does not change that");
+    assert_eq!(log.log_end(), Offset(25));
+    drop(log);
+    let (mut log, _) = fixture.open(&ctx);
+    fill(&mut log, 30);
+    log.flush_now().unwrap();
+    drop(log);
     let (log, report) = fixture.open(&ctx);
     assert_eq!(report.damage, None);
-    assert_eq!(log.log_end(), point);
-    assert_eq!(read_all(&log, 0), expected(0, point.get()));
+    assert_eq!(log.flushed(), Offset(50), "grown again, it is to be believed again");
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! What a log is, in memory and without any file: a list of batches.
+
+use bytes::Bytes;
+use ottla_protocol::model::{LeaderEpoch, Offset, ProducerId, Timestamp};
+use ottla_protocol::records::{Batch, BatchHeader, ControlRecord, ControlType};
+
+#[derive(Clone, Debug)]
+pub(crate) struct ModelBatch {
+    pub(crate) header: BatchHeader,
+    pub(crate) bytes: Bytes,
+    /// Offset and time of each record.
+    pub(crate) records: Vec<(Offset, Timestamp)>,
+    pub(crate) marker: Option<ControlType>,
+}
+
+impl ModelBatch {
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let batch = Batch::parse(&bytes).unwrap();
+        let header = *batch.header();
+        let records = batch.records(1 << 24).unwrap();
+        let records: Vec<_> = records.iter().map(Result::unwrap).collect();
+        let marker = header.attributes.is_control().then(|| {
+            match ControlRecord::decode(records[0].key, records[0].value).unwrap() {
+                ControlRecord::EndTxn(marker) => marker.kind,
+                other => panic!("{other:?}"),
+            }
+        });
+        let records = records.iter().map(|record| (record.offset, record.timestamp)).collect();
+        Self { header, records, marker, bytes: bytes.clone() }
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    pub(crate) fn next(&self) -> Offset {
+        self.header.next_offset()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    /// Without gaps, but for the jump when the log was restarted.
+    pub(crate) batches: Vec<ModelBatch>,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+}
+
+impl Model {
+    pub(crate) fn push(&mut self, batch: ModelBatch) {
+        assert_eq!(batch.base(), self.end);
+        self.end = batch.next();
+        self.batches.push(batch);
+    }
+
+    /// Drops everything from `end` on, where a batch begins.
+    pub(crate) fn truncate(&mut self, end: Offset) {
+        self.batches.retain(|batch| batch.next() <= end);
+        self.end = end;
+        self.start = self.start.min(end);
+    }
+
+    pub(crate) fn restart(&mut self, start: Offset) {
+        *self = Self { batches: Vec::new(), start, end: start };
+    }
+
+    /// The start of the batch that contains `offset`, or `offset` at the end.
+    pub(crate) fn boundary(&self, offset: Offset) -> Offset {
+        let within = self.batches.iter().find(|batch| batch.next() > offset);
+        within.map_or(offset, |batch| batch.base().min(offset))
+    }
+
+    pub(crate) fn readable(&self) -> impl Iterator<Item = &ModelBatch> {
+        self.batches.iter().filter(|batch| batch.next() > self.start)
+    }
+
+    pub(crate) fn find_time(&self, timestamp: Timestamp) -> Option<(Offset, Timestamp)> {
+        let records = self.readable().flat_map(|batch| batch.records.iter().copied());
+        records.into_iter().find(|(offset, time)| *offset >= self.start && *time >= timestamp)
+    }
+
+    pub(crate) fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let batch = self.batches.iter().find(|b| b.base() <= offset && offset < b.next())?;
+        Some(batch.header.leader_epoch)
+    }
+
+    /// The last five data batches of a producer, oldest first.
+    pub(crate) fn recent(&self, id: ProducerId) -> Vec<&ModelBatch> {
+        let mut recent: Vec<&ModelBatch> = Vec::new();
+        let mut epoch = None;
+        for batch in self.batches.iter().filter(|batch| batch.header.producer_id == id) {
+            if epoch != Some(batch.header.producer_epoch) {
+                recent.clear();
+                epoch = Some(batch.header.producer_epoch);
+            }
+            if batch.marker.is_none() {
+                recent.push(batch);
+            }
+        }
+        recent.split_off(recent.len().saturating_sub(5))
+    }
+
+    /// Where the open transaction of a producer began.
+    pub(crate) fn open_transaction(&self, id: ProducerId) -> Option<Offset> {
+        let mut open = None;
+        for batch in self.batches.iter().filter(|batch| batch.header.producer_id == id) {
+            if batch.marker.is_some() {
+                open = None;
+            } else if batch.header.attributes.is_transactional() {
+                open = open.or_else(|| Some(batch.base()));
+            }
+        }
+        open
+    }
+
+    /// Producer, first and last offset of every aborted transaction, by its end.
+    pub(crate) fn aborted(&self) -> Vec<(ProducerId, Offset, Offset)> {
+        let mut open = std::collections::BTreeMap::new();
+        let mut aborted = Vec::new();
+        for batch in &self.batches {
+            let id = batch.header.producer_id;
+            match batch.marker {
+                Some(kind) => {
+                    if let Some(first) = open.remove(&id)
+                        && kind == ControlType::Abort
+                    {
+                        aborted.push((id, first, batch.base()));
+                    }
+                }
+                None if batch.header.attributes.is_transactional() => {
+                    open.entry(id).or_insert_with(|| batch.base());
+                }
+                None => {}
+            }
+        }
+        aborted
+    }
+
+    pub(crate) fn last_stable(&self, producers: impl Iterator<Item = ProducerId>) -> Offset {
+        producers.filter_map(|id| self.open_transaction(id)).fold(self.end, Offset::min)
+    }
+}
