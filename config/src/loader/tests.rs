@@ -188,6 +188,9 @@ fn the_environment_of_testcontainers_starts_a_broker() {
 }
 
 proptest! {
+    // Each case compares names with hundreds of others, in a debug build.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_bytes_make_the_loader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for path in ["a.toml", "a.properties"] {
