@@ -13,12 +13,14 @@ use crate::cluster::ClusterCommand;
 use crate::config::ConfigCommand;
 use crate::consume::ConsumeArgs;
 use crate::context::Context;
+use crate::doctor::DoctorArgs;
 use crate::failure::Failure;
 use crate::group::GroupCommand;
 use crate::output::{Column, Format, Report};
 use crate::produce::ProduceArgs;
+use crate::server::{DevArgs, ServeArgs};
 use crate::topic::TopicCommand;
-use crate::{consume, produce, units};
+use crate::{consume, doctor, produce, units};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -95,6 +97,11 @@ pub(crate) enum Color {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Run a broker for development: nothing to set up, in memory unless --data
+    Dev(DevArgs),
+    /// Run a broker with a configuration
+    #[command(alias = "start")]
+    Serve(ServeArgs),
     /// Topics: list, describe, create, delete, set, unset, grow, trim, offsets
     #[command(subcommand, alias = "topics")]
     Topic(TopicCommand),
@@ -114,6 +121,8 @@ pub(crate) enum Command {
     /// Brokers: apis
     #[command(subcommand, alias = "brokers")]
     Broker(BrokerCommand),
+    /// Follow a client's path to the cluster and say where it breaks
+    Doctor(DoctorArgs),
     /// Help on a command; --json dumps the whole tree
     Help(HelpArgs),
 }
@@ -130,6 +139,8 @@ pub(crate) struct HelpArgs {
 impl Command {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
+            Self::Dev(_) => "dev",
+            Self::Serve(_) => "serve",
             Self::Topic(command) => command.name(),
             Self::Produce(_) => "produce",
             Self::Consume(_) => "consume",
@@ -137,6 +148,7 @@ impl Command {
             Self::Config(command) => command.name(),
             Self::Cluster(command) => command.name(),
             Self::Broker(command) => command.name(),
+            Self::Doctor(_) => "doctor",
             Self::Help(_) => "help",
         }
     }
@@ -151,7 +163,8 @@ impl Command {
             Self::Config(command) => command.columns(),
             Self::Cluster(command) => command.columns(),
             Self::Broker(command) => command.columns(),
-            Self::Help(_) => &[],
+            Self::Doctor(_) => doctor::COLUMNS,
+            Self::Help(_) | Self::Dev(_) | Self::Serve(_) => &[],
         }
     }
 
@@ -170,7 +183,9 @@ impl Command {
             Self::Config(command) => command.run(context).await,
             Self::Cluster(command) => command.run(context).await,
             Self::Broker(command) => command.run(context).await,
-            Self::Help(_) => Ok(Report::default()),
+            Self::Doctor(args) => doctor::run(context, args).await,
+            // Not commands of a client: `main` runs them.
+            Self::Help(_) | Self::Dev(_) | Self::Serve(_) => Ok(Report::default()),
         }
     }
 }

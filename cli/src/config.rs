@@ -1,11 +1,12 @@
 //! `ottla config`: settings of topics, brokers and groups.
 //!
-//! Owns: the sub-command's arguments, and the one way to change settings that `topic set` uses, too.
-//! Never: keeps a list of keys of its own (the cluster tells them). Invariant: before a change the
-//! current values are read, so that the report says what was and what is.
+//! Owns: the sub-command's arguments, and the one way to change settings that `topic set` uses,
+//! too. Never: keeps a list of keys of its own (the cluster tells them). Invariant: before a change
+//! the current values are read, so that the report says what was and what is.
 
 mod explain;
 mod list;
+mod server;
 mod set;
 
 use clap::{Args, Subcommand};
@@ -41,6 +42,10 @@ pub(crate) enum ConfigCommand {
     List(list::ListArgs),
     /// Say what a setting means, what it is, and why
     Explain(explain::ExplainArgs),
+    /// Show what a server would run with, and where each value comes from
+    Show(server::ShowArgs),
+    /// Check a server's configuration file; exit code 3 when it is refused
+    Check(server::CheckArgs),
 }
 
 impl ConfigCommand {
@@ -51,6 +56,8 @@ impl ConfigCommand {
             Self::Unset(_) => "config unset",
             Self::List(_) => "config list",
             Self::Explain(_) => "config explain",
+            Self::Show(_) => "config show",
+            Self::Check(_) => "config check",
         }
     }
 
@@ -59,6 +66,8 @@ impl ConfigCommand {
             Self::Get(_) | Self::List(_) => list::COLUMNS,
             Self::Set(_) | Self::Unset(_) => CHANGE_COLUMNS,
             Self::Explain(_) => explain::COLUMNS,
+            Self::Show(_) => server::COLUMNS,
+            Self::Check(_) => server::NOTES,
         }
     }
 
@@ -69,6 +78,8 @@ impl ConfigCommand {
             Self::Unset(args) => set::run_unset(context, args).await,
             Self::List(args) => list::run(context, args).await,
             Self::Explain(args) => explain::run(context, args).await,
+            Self::Show(args) => Ok(server::show(args)),
+            Self::Check(args) => Ok(server::check(args)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `ottla consume TOPIC...`: records to stdout.
 //!
-//! Owns: the arguments, where each partition is read from and to, and the loop without a group. Never:
-//! formats records (`sink`) or keeps membership (`member_loop`). Invariant: a record is written once,
-//! and committed only after it was written.
+//! Owns: the arguments, where each partition is read from and to, and the loop without a group.
+//! Never: formats records (`sink`) or keeps membership (`member_loop`). Invariant: a record is
+//! written once, and committed only after it was written.
 
 mod member_loop;
 mod sink;

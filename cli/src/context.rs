@@ -1,7 +1,8 @@
 //! What every command gets: settings, output choices and consent.
 //!
 //! Owns: the connection to the cluster, the rule when a change needs a yes, and warnings to stderr.
-//! Never: renders reports. Invariant: nothing is destroyed without `--yes` or an answer on a terminal.
+//! Never: renders reports. Invariant: nothing is destroyed without `--yes` or an answer on a
+//! terminal.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `ottla group`: consumer groups.
 //!
-//! Owns: the sub-command's arguments and dispatch, and the offsets of a group with their lag. Never:
-//! joins a group. Invariant: lag counts to the end that a reader of all records sees.
+//! Owns: the sub-command's arguments and dispatch, and the offsets of a group with their lag.
+//! Never: joins a group. Invariant: lag counts to the end that a reader of all records sees.
 
 mod delete;
 mod describe;

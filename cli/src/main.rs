@@ -1,8 +1,8 @@
 //! The `ottla` binary: arguments in, one report out.
 //!
-//! Owns: the way from the command line to stdout, stderr and the exit code. Never: knows a command's
-//! work. Invariant: in json format stdout carries exactly one document, whatever happens; streams
-//! (`consume`, `--watch`) carry one per line.
+//! Owns: the way from the command line to stdout, stderr and the exit code. Never: knows a
+//! command's work. Invariant: in json format stdout carries exactly one document, whatever happens;
+//! streams (`consume`, `--watch`) carry one per line.
 
 mod args;
 mod broker;
@@ -11,6 +11,7 @@ mod cluster;
 mod config;
 mod consume;
 mod context;
+mod doctor;
 mod exit;
 mod failure;
 mod glob;
@@ -23,6 +24,7 @@ mod progress;
 mod record;
 mod rows;
 mod select;
+mod server;
 mod settings;
 mod suggest;
 mod topic;
@@ -41,27 +43,35 @@ use output::{Format, Report, TableStyle};
 use settings::{Given, Settings};
 
 fn main() -> ExitCode {
+    let began = std::time::Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse_arguments(&error).into(),
     };
     let style = style(&cli.global);
     let format = cli.global.format.unwrap_or_default();
-    if let Command::Help(args) = &cli.command {
-        return match help::run(args) {
-            Ok(text) => print(&text).into(),
-            Err(failure) => show(&Report::failed("help", failure), format, style).into(),
-        };
-    }
+    let served = match &cli.command {
+        Command::Help(args) => help::run(args).map(|text| print(&text)).map_err(|f| vec![f]),
+        Command::Dev(args) => server::dev(args, began),
+        Command::Serve(args) => server::serve(args, began),
+        _ => return client_command(&cli, format, style).into(),
+    };
+    let exit = served.unwrap_or_else(|failures| {
+        let report = Report { command: cli.command.name(), ..Report::default() };
+        show(&report.with_errors(failures), format, style)
+    });
+    exit.into()
+}
+
+fn client_command(cli: &Cli, format: Format, style: TableStyle) -> Exit {
     if cli.global.columns {
         let headers = cli.command.columns().iter().map(|column| column.header);
-        return print(&format!("{}\n", headers.collect::<Vec<_>>().join("\t"))).into();
+        return print(&format!("{}\n", headers.collect::<Vec<_>>().join("\t")));
     }
-    let exit = match context(&cli.global, format, style) {
-        Ok(context) => run(&cli, &context),
+    match context(&cli.global, format, style) {
+        Ok(context) => run(cli, &context),
         Err(failure) => show(&Report::failed(cli.command.name(), failure), format, style),
-    };
-    exit.into()
+    }
 }
 
 fn context(global: &Global, format: Format, style: TableStyle) -> Result<Context, Failure> {

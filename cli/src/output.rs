@@ -1,8 +1,8 @@
 //! What a command says: one report, rendered as a table, TSV, JSON or YAML.
 //!
-//! Owns: [`Report`], [`View`], [`Column`] and the choice of format. Never: talks to a cluster, writes
-//! to a stream. Invariant: JSON is one document per command, with the same fields on success, on
-//! failure and in a dry run.
+//! Owns: [`Report`], [`View`], [`Column`] and the choice of format. Never: talks to a cluster,
+//! writes to a stream. Invariant: JSON is one document per command, with the same fields on
+//! success, on failure and in a dry run.
 
 mod table;
 mod yaml;

@@ -1,10 +1,12 @@
 //! `ottla produce TOPIC`: lines or JSON Lines from stdin become records.
 //!
 //! Owns: reading the input and what a line means. Never: batches or retries (the client's producer
-//! does). Invariant: lines arrive byte for byte and in order; the report counts what was acknowledged.
+//! does). Invariant: lines arrive byte for byte and in order; the report counts what was
+//! acknowledged.
 
 mod input;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -14,7 +16,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::client::metadata::TopicView;
-use crate::client::producer::{Acks, Producer, ProducerSettings, Target};
+use crate::client::producer::{Acks, Producer, ProducerSettings, Sent, Target};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Column, Format, Kind, Report};
@@ -103,7 +105,11 @@ pub(crate) async fn run(context: &Context, args: &ProduceArgs) -> Result<Report,
         for line in chunk.lines() {
             number += 1;
             bytes += line.len() as u64;
-            lines.push(line, number, &mut producer).await?;
+            if let Err(failure) = lines.push(line, number, &mut producer).await {
+                // What came before the mistake is sent; the report says how far it went.
+                let sent = producer.finish().await?;
+                return Ok(report(&items(&args.topic, sent)).with_errors(vec![failure]));
+            }
         }
         progress.add(chunk.lines().count() as u64, bytes);
         // Nothing more is waiting: send what there is instead of waiting for company.
@@ -113,19 +119,21 @@ pub(crate) async fn run(context: &Context, args: &ProduceArgs) -> Result<Report,
     }
     let sent = producer.finish().await?;
     drop(progress);
+    Ok(report(&items(&args.topic, sent)))
+}
+
+fn items(topic: &str, sent: BTreeMap<i32, Sent>) -> Vec<Item> {
     let known = |offset: i64| (offset >= 0).then_some(offset);
-    let items: Vec<Item> = sent
-        .into_iter()
+    sent.into_iter()
         .map(|(partition, sent)| Item {
-            topic: args.topic.clone(),
+            topic: topic.to_owned(),
             partition,
             records: sent.records,
             first_offset: known(sent.first_offset),
             last_offset: known(sent.last_offset),
             bytes: sent.bytes,
         })
-        .collect();
-    Ok(report(&items))
+        .collect()
 }
 
 /// For people the summary goes to stderr: stdout belongs to data, and `produce` has none.

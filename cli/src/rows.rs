@@ -1,6 +1,7 @@
 //! Items as JSON rows.
 //!
-//! Owns: the conversion. Never: fails: an item that cannot be JSON is null, which our types never are.
+//! Owns: the conversion. Never: fails: an item that cannot be JSON is null, which our types never
+//! are.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Which topics, partitions and groups a command line means.
 //!
-//! Owns: globs, `topic:partitions` lists and the "no such topic" failure with its suggestion. Never:
-//! changes anything. Invariant: what is not found becomes one failure per name.
+//! Owns: globs, `topic:partitions` lists and the "no such topic" failure with its suggestion.
+//! Never: changes anything. Invariant: what is not found becomes one failure per name.
 
 use std::collections::BTreeSet;
 

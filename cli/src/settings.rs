@@ -1,7 +1,8 @@
 //! Client settings: flags over `-X` over environment over `--command-config` over defaults.
 //!
 //! Owns: the known keys with Java's and librdkafka's spellings, where each value came from, and the
-//! refusal of what cannot work. Never: connects. Invariant: an unknown key is never silently dropped.
+//! refusal of what cannot work. Never: connects. Invariant: an unknown key is never silently
+//! dropped.
 
 mod properties;
 

@@ -86,13 +86,14 @@ impl Connection {
             address: self.address.clone(),
             api: api_name(R::KEY),
             offered,
-            needed: format!("{} to {}", ours.min, ours.max),
         };
-        let theirs =
-            self.versions.get(&R::KEY).ok_or_else(|| unsupported("no version".to_owned()))?;
+        let theirs = self.versions.get(&R::KEY).ok_or_else(|| unsupported(String::new()))?;
         let version = ours.max.min(theirs.max);
         if version < ours.min.max(theirs.min) {
-            return Err(unsupported(format!("{} to {}", theirs.min, theirs.max)));
+            return Err(unsupported(format!(
+                " in a version known here: versions {} to {}, not {} to {}",
+                theirs.min, theirs.max, ours.min, ours.max
+            )));
         }
         Ok(version)
     }

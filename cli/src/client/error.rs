@@ -25,8 +25,13 @@ pub(crate) enum ClientError {
     Closed { address: String, api: String, cause: String },
     #[error("no answer to {what} within {}", crate::units::duration(*after))]
     TimedOut { what: String, after: Duration },
-    #[error("{address} does not serve {api} in a version known here ({needed}; it has {offered})")]
-    Unsupported { address: String, api: String, offered: String, needed: String },
+    #[error("{address} does not serve {api}{offered}")]
+    Unsupported {
+        address: String,
+        api: String,
+        /// Empty: in no version at all.
+        offered: String,
+    },
     #[error("{address} does not speak Kafka's protocol: {cause}")]
     NotKafka { address: String, cause: String },
     #[error("the answer of {address} to {api} cannot be read: {cause}")]

@@ -1,8 +1,9 @@
 //! Reading partitions from their leaders, all leaders at once.
 //!
-//! Owns: positions, leaders, one long poll per leader, recovery when leaders move or offsets vanish.
-//! Never: looks into records beyond batch headers. Invariant: chunks of one partition arrive in
-//! offset order without gaps, except where the log itself was trimmed (which is reported).
+//! Owns: positions, leaders, one long poll per leader, recovery when leaders move or offsets
+//! vanish. Never: looks into records beyond batch headers. Invariant: chunks of one partition
+//! arrive in offset order without gaps, except where the log itself was trimmed (which is
+//! reported).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

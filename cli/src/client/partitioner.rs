@@ -1,7 +1,8 @@
 //! Which partition a key belongs to, as Java's default partitioner decides.
 //!
-//! Owns: murmur2 and the mapping to a partition. Never: chooses for records without a key. Invariant:
-//! equal to `org.apache.kafka.common.utils.Utils.murmur2`, so that keys meet across clients.
+//! Owns: murmur2 and the mapping to a partition. Never: chooses for records without a key.
+//! Invariant: equal to `org.apache.kafka.common.utils.Utils.murmur2`, so that keys meet across
+//! clients.
 
 /// The partition of `key` among `partitions` (at least one).
 pub(crate) fn partition_of(key: &[u8], partitions: i32) -> i32 {

@@ -1,8 +1,9 @@
 //! Sending records: partitions chosen, batches collected, sent and retried in order.
 //!
-//! Owns: sticky and keyed partitioning, one batch per partition, sequences of the idempotent producer,
-//! retries of retriable errors. Never: reads input. Invariant: with acks other than 0, what
-//! [`Producer::finish`] reports as sent has been acknowledged, in the order it was given per partition.
+//! Owns: sticky and keyed partitioning, one batch per partition, sequences of the idempotent
+//! producer, retries of retriable errors. Never: reads input. Invariant: with acks other than 0,
+//! what [`Producer::finish`] reports as sent has been acknowledged, in the order it was given per
+//! partition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

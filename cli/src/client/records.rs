@@ -1,8 +1,8 @@
 //! Records as commands see them, read from the batches of a Fetch answer.
 //!
-//! Owns: [`RecordView`], visibility (offset range, control batches, aborted transactions) and damage
-//! in what a broker sent. Never: copies a key or value. Invariant: records come in offset order and
-//! each at most once.
+//! Owns: [`RecordView`], visibility (offset range, control batches, aborted transactions) and
+//! damage in what a broker sent. Never: copies a key or value. Invariant: records come in offset
+//! order and each at most once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `ottla config explain KEY`.
 //!
-//! Owns: the page: meaning, value, why (the chain of synonyms with the winner), how it changes. Never:
-//! changes anything.
+//! Owns: the page: meaning, value, why (the chain of synonyms with the winner), how it changes.
+//! Never: changes anything.
 
 use clap::Args;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! `consume --group`: read what the group gives us, commit what was written, leave in order.
 //!
-//! Owns: the loop of join, read, heartbeat, commit and rejoin. Never: divides partitions (`member`).
-//! Invariant: a commit names only offsets whose records are on stdout.
+//! Owns: the loop of join, read, heartbeat, commit and rejoin. Never: divides partitions
+//! (`member`). Invariant: a commit names only offsets whose records are on stdout.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Where consumed records go: stdout, in the chosen form.
 //!
-//! Owns: filters, the limit, `--last`, and a reader that went away. Never: fetches. Invariant: what is
-//! not accepted by the filter is neither written nor counted.
+//! Owns: filters, the limit, `--last`, and a reader that went away. Never: fetches. Invariant: what
+//! is not accepted by the filter is neither written nor counted.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};

@@ -1,7 +1,7 @@
 //! Java's `.properties` syntax, as client configuration files use it.
 //!
-//! Owns: comments, continuations, separators and escapes. Never: knows keys. Invariant: every text is
-//! some list of properties; nothing is an error.
+//! Owns: comments, continuations, separators and escapes. Never: knows keys. Invariant: every text
+//! is some list of properties; nothing is an error.
 
 /// Keys and values in file order.
 pub(super) fn parse(text: &str) -> Vec<(String, String)> {

@@ -1,7 +1,7 @@
 //! `ottla topic create`.
 //!
-//! Owns: `NAME[:PARTITIONS[:REPLICAS]]`, settings, and the check-only run on the broker. Never: waits
-//! longer than the broker does.
+//! Owns: `NAME[:PARTITIONS[:REPLICAS]]`, settings, and the check-only run on the broker. Never:
+//! waits longer than the broker does.
 
 use clap::Args;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;

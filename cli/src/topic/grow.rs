@@ -1,7 +1,7 @@
 //! `ottla topic grow`.
 //!
-//! Owns: the new number of partitions. Never: moves records; keys go to other partitions afterwards,
-//! which is said.
+//! Owns: the new number of partitions. Never: moves records; keys go to other partitions
+//! afterwards, which is said.
 
 use clap::Args;
 use serde::Serialize;

@@ -1,0 +1,146 @@
+//! `ottla dev` and `ottla serve`: a broker in this process until a signal.
+//!
+//! Owns: arguments, the order configuration - logging - broker - ready line - signals - drain.
+//! Never: a rule of the broker. Invariant: nothing that is not needed to listen happens before
+//! listening.
+
+mod lifetime;
+mod logging;
+mod ready;
+pub(crate) mod sources;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use ottla_broker::{Broker, BrokerOptions, StartError, Storage};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use ready::Ready;
+use sources::Configured;
+
+#[derive(Args, Debug)]
+pub(crate) struct DevArgs {
+    /// Keep data in this directory instead of in memory
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The port for Kafka clients; 0 takes a free one, for HTTP, too
+    #[arg(long, default_value_t = 9092)]
+    port: u16,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Configuration: TOML, or Kafka's server.properties
+    #[arg(long = "config", short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Another port for the listener; 0 takes a free one, for HTTP, too
+    #[arg(long)]
+    port: Option<u16>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CommonArgs {
+    /// A configuration key, such as num.partitions=3; may be repeated, wins over everything else
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// What to print when ready; text on a terminal, json otherwise
+    #[arg(long, value_enum)]
+    print: Option<Print>,
+    /// End when the process that started this one ends, or closes the pipe on stdin
+    #[arg(long)]
+    exit_with_parent: bool,
+    /// Log levels: error, warn, info, debug, trace, or TARGET=LEVEL,...
+    #[arg(long, value_name = "LEVELS", env = "OTTLA_LOG")]
+    log: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Print {
+    Text,
+    /// One line: {"bootstrap":"...","http":"...","pid":...}
+    Json,
+}
+
+/// Why a server is started, for its defaults and its first screen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Dev,
+    Serve,
+}
+
+/// Runs `ottla dev` until it is told to stop.
+pub(crate) fn dev(args: &DevArgs, began: Instant) -> Result<Exit, Vec<Failure>> {
+    logging::start(args.common.log.as_deref(), "warn").map_err(|failure| vec![failure])?;
+    let configured = sources::dev(args, environment())?;
+    serve_until_stopped(configured, &args.common, Mode::Dev, began)
+}
+
+/// Runs `ottla serve` until it is told to stop.
+pub(crate) fn serve(args: &ServeArgs, began: Instant) -> Result<Exit, Vec<Failure>> {
+    logging::start(args.common.log.as_deref(), "info").map_err(|failure| vec![failure])?;
+    let configured = sources::serve(args, environment())?;
+    serve_until_stopped(configured, &args.common, Mode::Serve, began)
+}
+
+/// The environment as text; what is not text configures nothing.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn serve_until_stopped(
+    configured: Configured,
+    common: &CommonArgs,
+    mode: Mode,
+    began: Instant,
+) -> Result<Exit, Vec<Failure>> {
+    for note in &configured.notes {
+        tracing::info!("{note}");
+    }
+    lifetime::raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("ottla")
+        .enable_all()
+        .build()
+        .map_err(|error| vec![Failure::new("RUNTIME", error.to_string(), Exit::ItemFailed)])?;
+    runtime.block_on(async {
+        let parent = common.exit_with_parent.then(lifetime::Parent::current);
+        let mut stop = lifetime::Stop::listen(parent)
+            .map_err(|error| vec![Failure::new("SIGNALS", error.to_string(), Exit::ItemFailed)])?;
+        let storage = if configured.in_memory { Storage::Memory } else { Storage::Disk };
+        let options =
+            BrokerOptions { config: configured.layers(), storage, seed: None, clock: None };
+        let broker = Broker::start(options).await.map_err(|error| vec![refused(&error)])?;
+        let ready = Ready::of(&broker, &configured, mode, began.elapsed());
+        ready.print(common.print);
+        let reason = stop.first().await;
+        tracing::info!(%reason, "draining");
+        // A second signal does not wait for connections to drain.
+        tokio::select! {
+            () = broker.shutdown() => Ok(Exit::Ok),
+            _ = stop.next() => Ok(Exit::Interrupted),
+        }
+    })
+}
+
+fn refused(error: &StartError) -> Failure {
+    let exit = if matches!(error, StartError::Config(_)) { Exit::Usage } else { Exit::ItemFailed };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = cause.source();
+    }
+    Failure::new("NOT_STARTED", message, exit)
+}
