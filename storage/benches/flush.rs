@@ -1,7 +1,7 @@
 //! What a flush costs by number of dirty files and by way of syncing, and what a single waiter waits.
 //!
 //! Owns: the measurements behind `SyncPolicy` and `FlushOptions`. Run on the disk in question:
-//! `cargo bench -p ottla-storage --bench flush -- /path/on/that/disk`. The raw calls are measured in
+//! `cargo bench -p ottla-storage --bench flush -- /path/on/that/disk [--dirty] [--ping] [--load]`. The raw calls are measured in
 //! the same run, because only ratios carry over between machines.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
@@ -208,8 +208,17 @@ fn main() {
     let fs: Arc<dyn FileSystem> = Arc::new(OsFileSystem::new());
     fs.create_dir_all(&root).unwrap();
     println!("on {}", root.display());
-    dirty_files(&fs, &root);
-    ping(&fs, &root);
-    throughput(&fs, &root);
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| a.starts_with("--")).collect();
+    let runs =
+        |part: &str| wanted.iter().all(|a| a == "--bench") || wanted.iter().any(|a| a == part);
+    if runs("--dirty") {
+        dirty_files(&fs, &root);
+    }
+    if runs("--ping") {
+        ping(&fs, &root);
+    }
+    if runs("--load") {
+        throughput(&fs, &root);
+    }
     fs.remove_dir_all(&root).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Group commit for all logs of one disk: gather, sync once, complete everyone.
 //!
-//! Owns: which logs wait to be flushed, how many files a flush syncs one by one, and the thread that
-//! does it. Never: knows what an offset means, asks the time, retries a sync.
+//! Owns: which logs wait to be flushed, whether a flush syncs file by file, and the thread that does
+//! it. Never: knows what an offset means, asks the time (a clock may be given), retries a sync.
 //!
 //! # Drawing
 //!
@@ -21,6 +21,7 @@
 //! begun is completed exactly once; a handle whose sync failed is never synced again from here.
 
 mod batch;
+mod choice;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,8 @@ use ottla_protocol::model::Offset;
 
 use crate::fs::{File, FileSystem};
 
-pub use batch::{SyncPolicy, SyncReport};
+pub use batch::SyncReport;
+pub use choice::SyncPolicy;
 pub use queue::FlushQueue;
 pub use thread::{FlushOptions, FlushThread};
 

@@ -1,7 +1,6 @@
 //! One batch: begin every job, sync what they name in the cheapest way, complete every job.
 //!
-//! Owns: the choice between fdatasync per file and one syncfs, and who is told of which error.
-//! Never: queues, threads.
+//! Owns: the calls, and who is told of which error. Never: queues, threads, the choice of the way.
 //!
 //! Invariant: with a sync per file an error is told to the logs that named the file or folder; a
 //! failed sync of the disk is told to every log of the batch, because nothing says what was lost.
@@ -12,22 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::choice::Way;
 use super::{FlushJob, FlushTarget};
 use crate::fs::FileSystem;
-
-/// When one sync of the disk replaces the syncs of single files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SyncPolicy {
-    /// The most files and folders that are synced one by one.
-    pub single_max: usize,
-}
-
-impl Default for SyncPolicy {
-    fn default() -> Self {
-        // Measured on ext4 (storage/benches/flush.rs).
-        Self { single_max: 2 }
-    }
-}
 
 /// What one batch did, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,7 +31,7 @@ pub struct SyncReport {
 pub(super) fn run(
     fs: &dyn FileSystem,
     disk: &Path,
-    policy: SyncPolicy,
+    choose: impl FnOnce(usize) -> Way,
     targets: Vec<Arc<dyn FlushTarget>>,
 ) -> SyncReport {
     let mut begun = Vec::with_capacity(targets.len());
@@ -65,13 +51,12 @@ pub(super) fn run(
         dirs.extend(job.dirs.iter().map(|dir| (dir.clone(), None)));
     }
     report.dirs = dirs.len();
-    let whole = if files + dirs.len() > policy.single_max {
-        match fs.sync_disk(disk) {
+    let whole = match choose(files + dirs.len()) {
+        Way::Singly => None,
+        Way::WholeDisk => match fs.sync_disk(disk) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
             result => Some(result),
-        }
-    } else {
-        None
+        },
     };
     report.whole_disk = whole.is_some();
     if let Some(result) = whole {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::FlushTarget;
-use super::batch::{self, SyncPolicy};
+use super::batch;
+use super::choice::{SyncChoice, SyncPolicy};
 use crate::fs::FileSystem;
 
 /// Logs that wait for the next batch while one may be out.
@@ -81,7 +82,8 @@ impl Runner {
         let mut ran = false;
         loop {
             let Some(targets) = self.queue.lock().take_batch() else { return ran };
-            batch::run(&*self.fs, &self.disk, self.policy, targets);
+            let mut choice = SyncChoice::new(self.policy);
+            batch::run(&*self.fs, &self.disk, |files| choice.choose(files), targets);
             self.queue.lock().finish();
             ran = true;
         }

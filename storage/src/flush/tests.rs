@@ -100,7 +100,7 @@ fn what_was_appended_before_the_batch_rides_along() {
 #[test]
 fn few_files_are_synced_singly_and_many_with_the_disk() {
     let (sim, fs, root) = simulated(2);
-    let policy = SyncPolicy { single_max: 2 };
+    let policy = SyncPolicy { single_max: 2, ..SyncPolicy::default() };
     let flush = FlushCoordinator::manual(Arc::clone(&fs), root.clone(), policy);
     let logs: Vec<_> = (0..3).map(|n| Log::new(&*fs, &root.join(format!("log-{n}")))).collect();
     for (log, _) in &logs {
@@ -125,7 +125,7 @@ fn few_files_are_synced_singly_and_many_with_the_disk() {
 #[test]
 fn an_error_reaches_those_it_may_have_hit() {
     let (sim, fs, root) = simulated(3);
-    let policy = SyncPolicy { single_max: 3 };
+    let policy = SyncPolicy { single_max: 3, ..SyncPolicy::default() };
     let flush = FlushCoordinator::manual(Arc::clone(&fs), root.clone(), policy);
     let logs: Vec<_> = (0..4).map(|n| Log::new(&*fs, &root.join(format!("log-{n}")))).collect();
     for (log, _) in &logs {
@@ -226,6 +226,7 @@ fn every_append_of_many_threads_becomes_durable() {
                 assert!(report.logs > 0 && report.failed == 0, "{report:?}");
                 seen.fetch_add(1, Ordering::SeqCst);
             })),
+            clock: Some(Arc::new(ottla_protocol::model::MonoTime::default)),
             ..FlushOptions::default()
         };
         let thread = FlushThread::spawn(Arc::clone(&fs), root.clone(), options).unwrap();

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
+use ottla_protocol::model::MonoTime;
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, SyncPolicy, SyncReport};
+use super::batch::{self, SyncReport};
+use super::choice::{SyncChoice, SyncPolicy, Way};
 use super::queue::FlushQueue;
 use super::{FlushCoordinator, FlushTarget};
 use crate::fs::FileSystem;
@@ -28,6 +30,9 @@ pub struct FlushOptions {
     pub spins: u32,
     /// Is told of every batch, on the flush thread.
     pub on_batch: Option<Arc<dyn Fn(SyncReport) + Send + Sync>>,
+    /// With a clock the thread notices when other processes make a sync of the whole disk slow,
+    /// and avoids it while few files are dirty.
+    pub clock: Option<Arc<dyn Fn() -> MonoTime + Send + Sync>>,
 }
 
 impl std::fmt::Debug for FlushOptions {
@@ -43,6 +48,7 @@ pub(super) struct Shared {
     fs: Arc<dyn FileSystem>,
     disk: PathBuf,
     options: FlushOptions,
+    choice: Mutex<SyncChoice>,
     state: Mutex<State>,
     /// Wakes the thread, and whoever waits for a batch that runs elsewhere.
     changed: Condvar,
@@ -99,10 +105,25 @@ impl Shared {
 
     fn run(&self, targets: Vec<Arc<dyn FlushTarget>>) {
         self.waiting.store(0, Ordering::Release);
-        let report = batch::run(&*self.fs, &self.disk, self.options.policy, targets);
+        let report = self.run_measured(targets);
         if let Some(on_batch) = &self.options.on_batch {
             on_batch(report);
         }
+    }
+
+    fn run_measured(&self, targets: Vec<Arc<dyn FlushTarget>>) -> SyncReport {
+        let choose = |files| self.choice.lock().choose(files);
+        let Some(clock) = &self.options.clock else {
+            return batch::run(&*self.fs, &self.disk, choose, targets);
+        };
+        let start = clock();
+        let report = batch::run(&*self.fs, &self.disk, choose, targets);
+        let way = if report.whole_disk { Way::WholeDisk } else { Way::Singly };
+        let took = clock().since(start);
+        if report.failed == 0 && report.files + report.dirs > 0 {
+            self.choice.lock().learn(way, report.files + report.dirs, took);
+        }
+        report
     }
 
     fn run_until_stopped(&self) {
@@ -154,6 +175,7 @@ impl FlushThread {
         let shared = Arc::new(Shared {
             fs,
             disk,
+            choice: Mutex::new(SyncChoice::new(options.policy)),
             options,
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
