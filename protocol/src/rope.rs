@@ -17,6 +17,7 @@
 
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::buf::UninitSlice;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -28,9 +29,10 @@ use crate::frame::{ResponseHead, SIZE_PREFIX};
 /// Slices below this are cheaper to copy than to write by reference.
 const COPIED_BELOW: usize = 1_024;
 
-/// What stand-ins for file ranges point into. It takes addresses but no memory, as nothing
-/// touches it, and nothing in the binary, as it is zero.
-static STAND_IN: [u8; 64 << 20] = [0; 64 << 20];
+/// What stand-ins for file ranges point into: zeroed pages that take addresses but no memory, as
+/// nothing touches them. Not a constant, which would lie in the binary with all its zeros.
+static STAND_IN: OnceLock<Bytes> = OnceLock::new();
+const STAND_IN_LEN: usize = 64 << 20;
 
 /// A piece of an encoded response.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,10 +123,11 @@ impl<F> Rope<F> {
     /// of one rope must be met in the order in which they were made.
     #[must_use]
     pub fn keep_file(&mut self, range: F, len: usize) -> Bytes {
-        let stand_in = match STAND_IN.get(..len) {
-            Some(zeros) => Bytes::from_static(zeros),
-            // Beyond any sensible fetch; the allocator gives untouched pages here.
-            None => Bytes::from(vec![0; len]),
+        let stand_in = if len <= STAND_IN_LEN {
+            STAND_IN.get_or_init(|| Bytes::from(vec![0; STAND_IN_LEN])).slice(..len)
+        } else {
+            // Beyond any sensible fetch; these are untouched pages as well.
+            Bytes::from(vec![0; len])
         };
         if len > 0 {
             self.announced.push(Announced {
