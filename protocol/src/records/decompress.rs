@@ -4,11 +4,14 @@
 //! trusts a length that the data names. Invariant: what is produced and kept stays below the
 //! caller's bound, however small the input that asks for more.
 
+mod zstd_stream;
+
 use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
 
+use self::zstd_stream::ZstdReader;
 use super::codec::Codec;
 
 /// Why a payload could not be expanded.
@@ -36,7 +39,7 @@ enum Inner<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(SnappyReader<'a>),
     Lz4(Box<FrameDecoder<&'a [u8]>>),
-    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+    Zstd(ZstdReader<'a>),
 }
 
 impl<'a> Decompressor<'a> {
@@ -50,10 +53,9 @@ impl<'a> Decompressor<'a> {
             Codec::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(payload))),
             Codec::Snappy => Inner::Snappy(SnappyReader::new(payload, bytes_max)),
             Codec::Lz4 => Inner::Lz4(Box::new(FrameDecoder::new(payload))),
-            Codec::Zstd => Inner::Zstd(
-                zstd::stream::read::Decoder::with_buffer(payload)
-                    .map_err(|error| damaged(codec, &error))?,
-            ),
+            Codec::Zstd => {
+                Inner::Zstd(ZstdReader::new(payload).map_err(|error| damaged(codec, &error))?)
+            }
         };
         Ok(Self { codec, inner, bytes_left: bytes_max, bytes_max })
     }
