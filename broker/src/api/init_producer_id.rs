@@ -10,6 +10,9 @@ use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 
+/// A producer id or an epoch that is not there.
+const NONE: i64 = -1;
+
 #[derive(Debug)]
 pub(crate) struct InitProducerId;
 
@@ -28,6 +31,11 @@ impl ApiHandler for InitProducerId {
             }
             Some(_) => return Reply::message(refused(ErrorCode::UnsupportedVersion)),
             None => {}
+        }
+        // KIP-360: an id belongs to an epoch; one without the other is a client's mistake.
+        let (id, epoch) = (request.producer_id.0, request.producer_epoch);
+        if (id == NONE) != (i64::from(epoch) == NONE) {
+            return Reply::message(refused(ErrorCode::InvalidRequest));
         }
         if let Some(id) = ctx.services.producer_ids.try_next() {
             return Reply::message(granted(id));
