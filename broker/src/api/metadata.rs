@@ -29,11 +29,6 @@ const NULL_IS_ALL_FROM: i16 = 1;
 const CREATION_FLAG_FROM: i16 = 4;
 /// From this version on topics may be asked for by id.
 const IDS_FROM: i16 = 12;
-/// Every operation on a topic, as bits of `AclOperation` (KIP-430).
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-/// Every operation on the cluster.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
-const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
 #[derive(Debug)]
 pub(crate) struct Metadata;
@@ -78,9 +73,9 @@ fn respond(
         None => true,
         Some(topics) => ctx.version < NULL_IS_ALL_FROM && topics.is_empty(),
     };
-    let operations = |asked: bool, all: i32| if asked { all } else { OPERATIONS_NOT_ASKED };
+    let operations = |asked: bool, all: i32| if asked { all } else { wire::OPERATIONS_NOT_ASKED };
     let topic_operations =
-        operations(request.include_topic_authorized_operations, TOPIC_OPERATIONS);
+        operations(request.include_topic_authorized_operations, wire::TOPIC_OPERATIONS);
     let topics = if all {
         image.topics().map(|topic| described(topic, topic_operations)).collect()
     } else {
@@ -94,7 +89,7 @@ fn respond(
         .with_topics(topics)
         .with_cluster_authorized_operations(operations(
             request.include_cluster_authorized_operations,
-            CLUSTER_OPERATIONS,
+            wire::CLUSTER_OPERATIONS,
         ))
 }
 
@@ -140,7 +135,7 @@ fn one(
         .with_name(asked.name.clone())
         .with_topic_id(asked.topic_id)
         .with_is_internal(asked.name.as_ref().is_some_and(|name| is_internal(&name.0)))
-        .with_topic_authorized_operations(OPERATIONS_NOT_ASKED)
+        .with_topic_authorized_operations(wire::OPERATIONS_NOT_ASKED)
 }
 
 /// A name that cannot exist is told apart from one that does not.

@@ -4,12 +4,22 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use ottla_coordinator::group::{GroupError, Reply as GroupReply};
+use ottla_coordinator::metadata::ControllerError;
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::NodeId;
 
 use super::handler::Reply;
 use crate::group_service::Answer;
+
+/// Every operation on a topic, as bits of `AclOperation` (KIP-430): there is no authorizer.
+pub(crate) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// Every operation on the cluster.
+pub(crate) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+/// The client did not ask for operations.
+pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
 /// A topic's name in a message.
 pub(crate) fn topic_name(name: &Arc<str>) -> TopicName {
@@ -36,4 +46,33 @@ pub(crate) fn group_reply<R: 'static>(
         Ok(later) => Reply::staged(async move { respond(later.wait().await) }),
         Err(error) => Reply::message(respond(Err(error))),
     }
+}
+
+/// Text that may be missing.
+pub(crate) fn message(message: Option<String>) -> Option<StrBytes> {
+    message.map(StrBytes::from_string)
+}
+
+/// A controller's result as code and message.
+pub(crate) fn outcome(result: Result<(), ControllerError>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(error) => (error.code().code(), message(error.message())),
+    }
+}
+
+/// Brokers of a message.
+pub(crate) fn node_ids(brokers: &[BrokerId]) -> Vec<NodeId> {
+    brokers.iter().map(|broker| NodeId(broker.0)).collect()
+}
+
+/// Brokers in a message.
+pub(crate) fn broker_ids(nodes: &[NodeId]) -> Vec<BrokerId> {
+    nodes.iter().map(|node| BrokerId(node.0)).collect()
+}
+
+/// Why Kafka closes the connection on an ACL with these elements, if it does: 0 stands for an
+/// element that nobody knows (KIP-140).
+pub(crate) fn unknown_acl_element(elements: &[i8]) -> Option<String> {
+    elements.contains(&0).then(|| "an ACL has an element of unknown type".to_owned())
 }
