@@ -704,16 +704,27 @@ impl History {
                 .map(|found| (found.offset, found.timestamp));
             differ("timestamp", &found, &self.model.find_time(Timestamp(timestamp)))?;
         }
-        let aborted = |start: Offset| {
-            let all = self.model.aborted();
-            all.into_iter().filter(move |txn| txn.2 >= start).collect::<Vec<_>>()
-        };
         let found = log
             .aborted_transactions(self.model.start, self.model.end)
             .map_err(|error| error.to_string())?;
-        let found: Vec<_> =
-            found.iter().map(|txn| (txn.producer_id, txn.first_offset, txn.last_offset)).collect();
-        differ("aborted", &found, &aborted(self.model.start))
+        let mut wanted: Vec<_> =
+            self.model.aborted().into_iter().filter(|t| t.2 >= self.model.start).collect();
+        for txn in &found {
+            let known = wanted
+                .iter()
+                .position(|wanted| (wanted.0, wanted.2) == (txn.producer_id, txn.last_offset));
+            let Some(known) = known else { return Err(format!("{txn:?} was not aborted")) };
+            let (id, first, last) = wanted.remove(known);
+            // Its first batches may be gone, and with them all that told of them.
+            let data = self.model.first_data(id, first.max(self.model.start), last);
+            if txn.first_offset < first || data.is_some_and(|data| data < txn.first_offset) {
+                return Err(format!("{txn:?} began at {first}"));
+            }
+        }
+        let missing = wanted.into_iter().find(|(id, first, last)| {
+            self.model.first_data(*id, (*first).max(self.model.start), *last).is_some()
+        });
+        missing.map_or(Ok(()), |txn| Err(format!("{txn:?} is not listed as aborted")))
     }
 }
 

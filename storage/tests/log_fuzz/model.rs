@@ -136,6 +136,15 @@ impl Model {
         aborted
     }
 
+    /// The first offset of a transaction's data in `from..to`.
+    pub(crate) fn first_data(&self, id: ProducerId, from: Offset, to: Offset) -> Option<Offset> {
+        self.batches
+            .iter()
+            .filter(|batch| batch.header.producer_id == id && batch.marker.is_none())
+            .find(|batch| batch.next() > from && batch.base() < to)
+            .map(ModelBatch::base)
+    }
+
     pub(crate) fn last_stable(&self, producers: impl Iterator<Item = ProducerId>) -> Offset {
         producers.filter_map(|id| self.open_transaction(id)).fold(self.end, Offset::min)
     }
