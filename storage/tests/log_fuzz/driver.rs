@@ -507,6 +507,10 @@ impl History {
     /// The process dies; what it wrote stays.
     fn kill(&mut self) {
         self.power_stays();
+        if self.fs.exists(Path::new(DIR)).is_err() {
+            // It went already, in a write whose failure costs nothing.
+            return self.crash();
+        }
         self.log = None;
         self.fs.kill_process();
         let all = self.model.end;
