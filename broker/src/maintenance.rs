@@ -26,7 +26,6 @@ pub(crate) fn spawn(tasks: &mut JoinSet<()>, services: &Arc<Services>, stopping:
     let config = services.configuration();
     let log = &config.broker.log;
     let mut steps: Vec<(Duration, Step)> = vec![
-        (log.retention_check_interval, retention),
         (log.recovery_checkpoint_interval, recovery_points),
         (log.start_offset_checkpoint_interval, log_starts),
         (log.producer_id_expiration_check_interval, producers),
@@ -37,13 +36,28 @@ pub(crate) fn spawn(tasks: &mut JoinSet<()>, services: &Arc<Services>, stopping:
         steps.push((log.cleaner.backoff, compaction::run));
     }
     for (interval, step) in steps {
-        tasks.spawn(periodic(Arc::clone(services), interval, step, stopping.clone()));
+        let every = Schedule { first: interval, interval };
+        tasks.spawn(periodic(Arc::clone(services), every, step, stopping.clone()));
     }
+    let first = log.initial_task_delay.min(log.retention_check_interval);
+    let every = Schedule { first, interval: log.retention_check_interval };
+    tasks.spawn(periodic(Arc::clone(services), every, retention, stopping.clone()));
 }
 
-async fn periodic(services: Arc<Services>, interval: Duration, step: Step, mut stopping: Stopping) {
+/// When a step runs.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    /// After the start.
+    first: Duration,
+    /// After each run.
+    interval: Duration,
+}
+
+async fn periodic(services: Arc<Services>, schedule: Schedule, step: Step, mut stopping: Stopping) {
+    let mut pause = schedule.first;
     loop {
-        let next = services.clock.now().mono.plus(interval);
+        let next = services.clock.now().mono.plus(pause);
+        pause = schedule.interval;
         tokio::select! {
             biased;
             () = stopping.stopped() => return,

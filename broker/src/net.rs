@@ -5,6 +5,7 @@
 pub(crate) mod budget;
 pub(crate) mod connection;
 pub(crate) mod inbound;
+pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod outbound;
 pub(crate) mod response;

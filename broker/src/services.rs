@@ -17,7 +17,7 @@ use crate::live_config::{Configuration, LiveConfig};
 use crate::metadata_service::MetadataService;
 use crate::metrics::Metrics;
 use crate::net::budget::ByteBudget;
-use crate::net::listener::{ConnectionLimits, ConnectionTable};
+use crate::net::limits::{ConnectionLimits, ConnectionTable};
 use crate::producer_ids::ProducerIds;
 use crate::topics::Topics;
 

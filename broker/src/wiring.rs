@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,8 @@ use crate::maintenance;
 use crate::metadata_service::{MetadataError, MetadataService};
 use crate::metrics::Metrics;
 use crate::net::budget::ByteBudget;
-use crate::net::listener::{self, BoundListener, ConnectionLimits, ConnectionTable};
+use crate::net::limits::{ConnectionLimits, ConnectionTable};
+use crate::net::listener::{self, BoundListener, SocketOptions};
 use crate::producer_ids::ProducerIds;
 use crate::services::{EdgeLimits, RandomSource, Services};
 use crate::stop::Stop;
@@ -201,19 +202,31 @@ fn storage(storage: &Storage, config: &BrokerConfig) -> (Arc<dyn FileSystem>, Ve
 }
 
 fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
-    config.listeners.of_brokers().map(bind).collect()
+    let connections = &config.connections;
+    let options = SocketOptions {
+        backlog: connections.listen_backlog,
+        receive_buffer: connections.receive_buffer.map(ByteSize::to_usize),
+        send_buffer: connections.send_buffer.map(ByteSize::to_usize),
+    };
+    config.listeners.of_brokers().map(|listener| bind(listener, options)).collect()
 }
 
-fn bind(listener: &Listener) -> Result<BoundListener, StartError> {
+fn bind(listener: &Listener, options: SocketOptions) -> Result<BoundListener, StartError> {
     let host = listener.host.as_deref().unwrap_or("0.0.0.0");
-    bind_at(&listener.name, host, listener.port)
+    bind_at(&listener.name, host, listener.port, options)
 }
 
 fn bind_http(config: &BrokerConfig) -> Result<Option<BoundListener>, StartError> {
-    config.http.as_ref().map(|http| bind_at("HTTP", &http.host, http.port)).transpose()
+    let options = SocketOptions::default();
+    config.http.as_ref().map(|http| bind_at("HTTP", &http.host, http.port, options)).transpose()
 }
 
-fn bind_at(name: &str, host: &str, port: u16) -> Result<BoundListener, StartError> {
+fn bind_at(
+    name: &str,
+    host: &str,
+    port: u16,
+    options: SocketOptions,
+) -> Result<BoundListener, StartError> {
     let failed = |error: io::Error| StartError::Bind {
         listener: name.to_owned(),
         address: format!("{host}:{port}"),
@@ -228,7 +241,7 @@ fn bind_at(name: &str, host: &str, port: u16) -> Result<BoundListener, StartErro
     };
     let mut addresses = (host, port).to_socket_addrs().map_err(failed)?;
     let address = addresses.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    listener::bind(name, address).map_err(failed)
+    listener::bind(name, address, options).map_err(failed)
 }
 
 /// What clients are told, with the ports that were really bound.
@@ -306,9 +319,27 @@ fn edge_limits(config: &BrokerConfig) -> EdgeLimits {
         limits: ConnectionLimits {
             total: connections.connections_max as usize,
             per_ip: connections.connections_per_ip_max as usize,
+            per_ip_overrides: resolved(&connections.connections_per_ip_overrides),
+            rate: connections.connection_rate_max,
         },
         budget: ByteBudget::new(queued),
     }
+}
+
+/// Limits by address; a host name stands for all of its addresses.
+fn resolved(overrides: &BTreeMap<String, u32>) -> BTreeMap<IpAddr, usize> {
+    let mut limits = BTreeMap::new();
+    for (host, limit) in overrides {
+        match (host.as_str(), 0).to_socket_addrs() {
+            Ok(addresses) => {
+                limits.extend(addresses.map(|a| (a.ip().to_canonical(), *limit as usize)));
+            }
+            Err(error) => {
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
+            }
+        }
+    }
+    limits
 }
 
 fn fetch_sessions(config: &BrokerConfig) -> api::fetch::FetchSessions {

@@ -39,13 +39,10 @@ pub struct BrokerConfig {
 pub struct NodeConfig {
     pub node_id: i32,
     pub rack: Option<String>,
-    pub is_broker: bool,
-    pub is_controller: bool,
+    pub(crate) is_broker: bool,
+    pub(crate) is_controller: bool,
     /// `controller.quorum.voters`, as `id@host:port`; empty when it is not set.
-    pub quorum_voters: Vec<String>,
-    pub quorum_bootstrap_servers: Vec<String>,
-    pub quorum_election_timeout: Duration,
-    pub quorum_fetch_timeout: Duration,
+    pub(crate) quorum_voters: Vec<String>,
 }
 
 /// Limits of sockets and requests.
@@ -55,8 +52,9 @@ pub struct ConnectionsConfig {
     pub request_bytes_max: ByteSize,
     /// Memory of requests under way; `None` lets the broker choose.
     pub queued_bytes_max: Option<ByteSize>,
-    pub listen_backlog: u32,
-    /// `None` leaves the buffer to the operating system.
+    /// `None` unless it was set: the broker's own default is larger.
+    pub listen_backlog: Option<u32>,
+    /// `None` unless it was set: the operating system then adapts the buffer to the peer.
     pub receive_buffer: Option<ByteSize>,
     pub send_buffer: Option<ByteSize>,
     pub connections_max: u32,
@@ -120,7 +118,7 @@ pub struct TopicsConfig {
     pub partitions_default: i32,
     pub replication_factor_default: i16,
     /// What a topic without overrides has.
-    pub defaults: TopicConfig,
+    pub(crate) defaults: TopicConfig,
 }
 
 /// Classic consumer groups.
@@ -136,7 +134,6 @@ pub struct GroupsConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetsConfig {
     pub metadata_bytes_max: ByteSize,
-    pub commit_timeout: Duration,
     pub retention: Duration,
     pub retention_check_interval: Duration,
     pub topic_partitions: i32,
@@ -147,8 +144,6 @@ pub struct OffsetsConfig {
 /// Transactions; not served yet, so nothing but describes read these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionsConfig {
-    pub timeout_max: Duration,
-    pub id_expiration: Duration,
     pub topic_partitions: i32,
     pub topic_replication_factor: i16,
     pub topic_segment_bytes: ByteSize,
@@ -211,9 +206,6 @@ impl NodeConfig {
             is_broker: roles.iter().any(|role| role == "broker"),
             is_controller: roles.iter().any(|role| role == "controller"),
             quorum_voters: typed.list("controller.quorum.voters")?,
-            quorum_bootstrap_servers: typed.list("controller.quorum.bootstrap.servers")?,
-            quorum_election_timeout: typed.millis("controller.quorum.election.timeout.ms")?,
-            quorum_fetch_timeout: typed.millis("controller.quorum.fetch.timeout.ms")?,
         })
     }
 }
@@ -221,12 +213,14 @@ impl NodeConfig {
 impl ConnectionsConfig {
     fn from_typed(typed: Typed<'_>) -> Result<Self, ConfigError> {
         let overrides = typed.text("max.connections.per.ip.overrides")?;
+        let when_set = |name| if typed.is_set(name) { typed.bytes_limit(name) } else { Ok(None) };
         Ok(Self {
             request_bytes_max: typed.bytes("socket.request.max.bytes")?,
             queued_bytes_max: typed.bytes_limit("queued.max.request.bytes")?,
-            listen_backlog: typed.count("socket.listen.backlog.size")?,
-            receive_buffer: typed.bytes_limit("socket.receive.buffer.bytes")?,
-            send_buffer: typed.bytes_limit("socket.send.buffer.bytes")?,
+            listen_backlog: when_set("socket.listen.backlog.size")?
+                .map(|size| u32::try_from(size.bytes()).unwrap_or(u32::MAX)),
+            receive_buffer: when_set("socket.receive.buffer.bytes")?,
+            send_buffer: when_set("socket.send.buffer.bytes")?,
             connections_max: typed.count("max.connections")?,
             connections_per_ip_max: typed.count("max.connections.per.ip")?,
             connections_per_ip_overrides: per_ip_overrides(&overrides)?,
@@ -315,7 +309,6 @@ impl OffsetsConfig {
         let minutes = typed.long("offsets.retention.minutes")?;
         Ok(Self {
             metadata_bytes_max: typed.bytes("offset.metadata.max.bytes")?,
-            commit_timeout: typed.millis("offsets.commit.timeout.ms")?,
             retention: millis_limit(minutes.saturating_mul(60_000)).unwrap_or(Duration::MAX),
             retention_check_interval: typed.millis("offsets.retention.check.interval.ms")?,
             topic_partitions: typed.int("offsets.topic.num.partitions")?,
@@ -328,8 +321,6 @@ impl OffsetsConfig {
 impl TransactionsConfig {
     fn from_typed(typed: Typed<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            timeout_max: typed.millis("transaction.max.timeout.ms")?,
-            id_expiration: typed.millis("transactional.id.expiration.ms")?,
             topic_partitions: typed.int("transaction.state.log.num.partitions")?,
             topic_replication_factor: typed.short("transaction.state.log.replication.factor")?,
             topic_segment_bytes: typed.bytes("transaction.state.log.segment.bytes")?,

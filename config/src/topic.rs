@@ -1,7 +1,7 @@
 //! The configuration of one topic.
 //!
-//! Owns: the typed values of all topic keys, where their defaults come from, and the checks of a
-//! set of overrides (Kafka's `LogConfig`). Never: stores overrides; the metadata image does.
+//! Owns: the typed values of the topic keys that are used, where their defaults come from, and the
+//! checks of a set of overrides (Kafka's `LogConfig`). Never: stores overrides; the metadata image does.
 //! Invariant: a `TopicConfig` is made of checked values only.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::typed::{Typed, millis_limit};
 use crate::units::ByteSize;
 use crate::value::Value;
 
-/// Everything a topic can be told. Absent limits are `None`.
+/// Everything a topic can be told that has an effect. Absent limits are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicConfig {
     pub cleanup_policy: CleanupPolicy,
@@ -34,7 +34,6 @@ pub struct TopicConfig {
     pub message_timestamp_after_max: Option<Duration>,
     pub min_cleanable_dirty_ratio: f64,
     pub min_insync_replicas: u32,
-    pub preallocate: bool,
     pub retention_bytes: Option<ByteSize>,
     pub retention: Option<Duration>,
     /// `internal.segment.bytes` when that is set.
@@ -42,10 +41,7 @@ pub struct TopicConfig {
     pub segment_index_bytes: ByteSize,
     pub segment_jitter: Duration,
     pub segment_time: Duration,
-    pub unclean_leader_election: bool,
     pub durability: Durability,
-    pub throttled_replicas: ThrottledReplicas,
-    pub tiered: TieredStorage,
 }
 
 /// What happens to old segments; neither keeps them for ever.
@@ -90,23 +86,6 @@ pub enum Durability {
     PageCache,
 }
 
-/// Replicas to throttle while they are moved (KIP-73), as their texts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ThrottledReplicas {
-    pub leader: Vec<String>,
-    pub follower: Vec<String>,
-}
-
-/// The keys of tiered storage, which is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TieredStorage {
-    pub enabled: bool,
-    pub copy_disabled: bool,
-    pub delete_on_disable: bool,
-    pub local_retention_ms: i64,
-    pub local_retention_bytes: i64,
-}
-
 impl TopicConfig {
     /// The configuration of a topic with these overrides on this broker.
     ///
@@ -124,7 +103,7 @@ impl TopicConfig {
         let mut values = defaults(broker_values)?;
         values.extend(overrides.iter().map(|(name, text)| (name.clone(), text.clone())));
         let config = Self::from_typed(Typed::new(Scope::Topic, &values))?;
-        config.check_relations(&values)?;
+        Self::check_relations(&values)?;
         Ok(config)
     }
 
@@ -150,31 +129,18 @@ impl TopicConfig {
             message_timestamp_after_max: typed.millis_limit("message.timestamp.after.max.ms")?,
             min_cleanable_dirty_ratio: typed.double("min.cleanable.dirty.ratio")?,
             min_insync_replicas: typed.count("min.insync.replicas")?,
-            preallocate: typed.boolean("preallocate")?,
             retention_bytes: typed.bytes_limit("retention.bytes")?,
             retention: typed.millis_limit("retention.ms")?,
             segment_bytes,
             segment_index_bytes: typed.bytes("segment.index.bytes")?,
             segment_jitter: typed.millis("segment.jitter.ms")?,
             segment_time: typed.millis("segment.ms")?,
-            unclean_leader_election: typed.boolean("unclean.leader.election.enable")?,
             durability: Durability::of(&typed.text("ottla.durability")?),
-            throttled_replicas: ThrottledReplicas {
-                leader: typed.list("leader.replication.throttled.replicas")?,
-                follower: typed.list("follower.replication.throttled.replicas")?,
-            },
-            tiered: TieredStorage {
-                enabled: typed.boolean("remote.storage.enable")?,
-                copy_disabled: typed.boolean("remote.log.copy.disable")?,
-                delete_on_disable: typed.boolean("remote.log.delete.on.disable")?,
-                local_retention_ms: typed.long("local.retention.ms")?,
-                local_retention_bytes: typed.long("local.retention.bytes")?,
-            },
         })
     }
 
     /// Kafka's `LogConfig.validateValues`, and what it says while tiered storage is off.
-    fn check_relations(&self, values: &Values) -> Result<(), ConfigError> {
+    fn check_relations(values: &Values) -> Result<(), ConfigError> {
         let typed = Typed::new(Scope::Topic, values);
         let (min, max) =
             (typed.long("min.compaction.lag.ms")?, typed.long("max.compaction.lag.ms")?);
@@ -184,7 +150,7 @@ impl TopicConfig {
                  max.compaction.lag.ms ({max})"
             )));
         }
-        if self.tiered.enabled {
+        if typed.boolean("remote.storage.enable")? {
             return Err(ConfigError::Refused(
                 "Tiered Storage functionality is disabled in the broker. Topic cannot be \
                  configured with remote log storage."

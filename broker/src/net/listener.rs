@@ -1,16 +1,13 @@
 //! Listening sockets and the acceptance of connections.
 //!
-//! Owns: bound listeners, connection limits (in all and per address), the set of connection tasks,
-//! and their drain at shutdown. Never: reads a byte of a connection.
+//! Owns: bound listeners, the set of connection tasks, and their drain at shutdown. Never: reads a
+//! byte of a connection, or decides how many there may be (see [`super::limits`]).
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -19,18 +16,10 @@ use crate::api::handler::ConnectionInfo;
 use crate::services::Services;
 use crate::stop::Stopping;
 
-const BACKLOG: i32 = 1024;
+/// Connections that may wait to be accepted, when the configuration does not say.
+const BACKLOG: u32 = 1024;
 /// After `accept` failed for want of descriptors or memory, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How many connections are allowed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionLimits {
-    /// `max.connections`
-    pub total: usize,
-    /// `max.connections.per.ip`
-    pub per_ip: usize,
-}
 
 /// A bound socket with the name of its listener.
 #[derive(Debug)]
@@ -40,70 +29,43 @@ pub(crate) struct BoundListener {
     pub address: SocketAddr,
 }
 
+/// What a listening socket and the connections that it accepts are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SocketOptions {
+    /// `socket.listen.backlog.size`
+    pub backlog: Option<u32>,
+    /// `socket.receive.buffer.bytes`; without it the operating system adapts the buffer.
+    pub receive_buffer: Option<usize>,
+    /// `socket.send.buffer.bytes`; likewise.
+    pub send_buffer: Option<usize>,
+}
+
 /// Binds one address.
 ///
 /// # Errors
 /// What the operating system says, e.g. that the port is taken.
-pub(crate) fn bind(name: &str, address: SocketAddr) -> io::Result<BoundListener> {
+pub(crate) fn bind(
+    name: &str,
+    address: SocketAddr,
+    options: SocketOptions,
+) -> io::Result<BoundListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit the buffers.
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    let backlog = options.backlog.unwrap_or(BACKLOG);
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let socket = TcpListener::from_std(socket.into())?;
     let address = socket.local_addr()?;
     Ok(BoundListener { name: Arc::from(name), socket, address })
-}
-
-/// Open connections by peer address, for the limits and the metrics.
-#[derive(Debug, Default)]
-pub(crate) struct ConnectionTable {
-    by_ip: Mutex<HashMap<IpAddr, usize>>,
-    next_id: AtomicU64,
-    open: AtomicU64,
-}
-
-impl ConnectionTable {
-    /// Connections that are open now.
-    #[must_use]
-    pub(crate) fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    fn admit(self: &Arc<Self>, ip: IpAddr, limits: ConnectionLimits) -> Result<Admission, String> {
-        let mut by_ip = self.by_ip.lock();
-        if self.open.load(Ordering::Relaxed) >= limits.total as u64 {
-            return Err(format!("max.connections={} is reached", limits.total));
-        }
-        let count = by_ip.entry(ip).or_default();
-        if *count >= limits.per_ip {
-            return Err(format!("max.connections.per.ip={} is reached for {ip}", limits.per_ip));
-        }
-        *count += 1;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Admission { table: Arc::clone(self), ip })
-    }
-}
-
-/// One counted connection; uncounted on drop.
-#[derive(Debug)]
-struct Admission {
-    table: Arc<ConnectionTable>,
-    ip: IpAddr,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut by_ip = self.table.by_ip.lock();
-        if let Some(count) = by_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                by_ip.remove(&self.ip);
-            }
-        }
-        self.table.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Accepts until `stop` turns true, then drains: connections finish what they have accepted.
@@ -117,6 +79,14 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             accepted = listener.socket.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let rate = services.edge.limits.rate;
+                    if let Some(turn) = services.connections.pace(services.clock.now().mono, rate) {
+                        tokio::select! {
+                            biased;
+                            () = stop.stopped() => break,
+                            () = services.clock.sleep_until(turn) => {}
+                        }
+                    }
                     accept(&listener, &services, &stopping, &mut tasks, stream, peer);
                 },
                 Err(error) => {
@@ -139,7 +109,7 @@ fn accept(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    let admission = match services.connections.admit(peer.ip(), services.edge.limits) {
+    let admission = match services.connections.admit(peer.ip(), &services.edge.limits) {
         Ok(admission) => admission,
         Err(reason) => {
             tracing::warn!(%peer, listener = %listener.name, reason, "connection refused");
@@ -151,7 +121,7 @@ fn accept(
         tracing::debug!(%peer, %error, "TCP_NODELAY not set");
     }
     let info = Arc::new(ConnectionInfo {
-        id: services.connections.next_id.fetch_add(1, Ordering::Relaxed),
+        id: services.connections.next_id(),
         peer,
         local: stream.local_addr().unwrap_or(listener.address),
         listener: Arc::clone(&listener.name),

@@ -106,7 +106,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("5000")
         .at_least(1)
         .high()
-        .used("How long an offset commit waits for its replicas."),
+        .accepted(reason::SINGLE_NODE),
     broker("offsets.load.buffer.size", Int)
         .default("5242880")
         .at_least(1)

@@ -117,10 +117,11 @@ pub(super) const KEYS: &[ConfigKey] = &[
     broker("socket.listen.backlog.size", Int)
         .default("50")
         .at_least(1)
-        .used("Connections that the operating system may queue before they are accepted."),
-    broker("socket.receive.buffer.bytes", Int).default("102400").high().used(
-        "Receive buffer (SO_RCVBUF) of client sockets; -1 leaves it to the operating system.",
-    ),
+        .used("Connections that may wait to be accepted; 1024 unless it is set."),
+    broker("socket.receive.buffer.bytes", Int)
+        .default("102400")
+        .high()
+        .used("Receive buffer of client sockets; left to the operating system unless it is set."),
     broker("socket.request.max.bytes", Int)
         .default("104857600")
         .at_least(1)
@@ -129,5 +130,5 @@ pub(super) const KEYS: &[ConfigKey] = &[
     broker("socket.send.buffer.bytes", Int)
         .default("102400")
         .high()
-        .used("Send buffer (SO_SNDBUF) of client sockets; -1 leaves it to the operating system."),
+        .used("Send buffer of client sockets; left to the operating system unless it is set."),
 ];

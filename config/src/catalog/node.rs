@@ -37,7 +37,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("")
         .non_empty_list()
         .high()
-        .used("Addresses at which a node finds the controller quorum."),
+        .accepted(reason::SINGLE_NODE),
     broker("controller.quorum.election.backoff.max.ms", Int)
         .default("1000")
         .at_least(0)

@@ -54,10 +54,11 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .high()
         .accepted(reason::SINGLE_NODE),
     broker("replica.socket.timeout.ms", Int).default("30000").high().accepted(reason::SINGLE_NODE),
-    broker("unclean.leader.election.enable", Boolean).default("false").high().cluster_wide().used(
-        "Whether a replica that is not in sync may become leader, at the risk of losing \
-         records.",
-    ),
+    broker("unclean.leader.election.enable", Boolean)
+        .default("false")
+        .high()
+        .cluster_wide()
+        .accepted(reason::SINGLE_NODE),
     broker("unclean.leader.election.interval.ms", Long)
         .default("300000")
         .at_least(1)

@@ -128,8 +128,5 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("604800000")
         .at_least(1)
         .used("Longest record time that one segment spans."),
-    topic("unclean.leader.election.enable", Boolean).default("false").used(
-        "Whether a replica that is not in sync may become leader, at the risk of losing \
-         records.",
-    ),
+    topic("unclean.leader.election.enable", Boolean).default("false").accepted(reason::SINGLE_NODE),
 ];

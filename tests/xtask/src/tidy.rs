@@ -13,6 +13,7 @@ use crate::workspace;
 
 mod api_table;
 mod calls;
+mod config_fields;
 mod leftovers;
 mod names;
 mod sizes;
@@ -74,6 +75,7 @@ fn check_sources(sources: &[Source]) -> Vec<Problem> {
     }
     problems.extend(sizes::check_crates(sources));
     problems.extend(api_table::check(sources));
+    problems.extend(config_fields::check(sources));
     problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     problems
 }
