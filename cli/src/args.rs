@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::doctor::DoctorArgs;
 use crate::failure::Failure;
 use crate::group::GroupCommand;
+use crate::log::LogCommand;
 use crate::output::{Column, Format, Report};
 use crate::produce::ProduceArgs;
 use crate::server::{DevArgs, ServeArgs};
@@ -121,6 +122,9 @@ pub(crate) enum Command {
     /// Brokers: apis
     #[command(subcommand, alias = "brokers")]
     Broker(BrokerCommand),
+    /// Logs on disk, without a broker: dump, stat, verify, find, export
+    #[command(subcommand, alias = "logs")]
+    Log(LogCommand),
     /// Follow a client's path to the cluster and say where it breaks
     Doctor(DoctorArgs),
     /// Help on a command; --json dumps the whole tree
@@ -148,6 +152,7 @@ impl Command {
             Self::Config(command) => command.name(),
             Self::Cluster(command) => command.name(),
             Self::Broker(command) => command.name(),
+            Self::Log(command) => command.name(),
             Self::Doctor(_) => "doctor",
             Self::Help(_) => "help",
         }
@@ -163,6 +168,7 @@ impl Command {
             Self::Config(command) => command.columns(),
             Self::Cluster(command) => command.columns(),
             Self::Broker(command) => command.columns(),
+            Self::Log(command) => command.columns(),
             Self::Doctor(_) => doctor::COLUMNS,
             Self::Help(_) | Self::Dev(_) | Self::Serve(_) => &[],
         }
@@ -183,6 +189,7 @@ impl Command {
             Self::Config(command) => command.run(context).await,
             Self::Cluster(command) => command.run(context).await,
             Self::Broker(command) => command.run(context).await,
+            Self::Log(command) => command.run(context),
             Self::Doctor(args) => doctor::run(context, args).await,
             // Not commands of a client: `main` runs them.
             Self::Help(_) | Self::Dev(_) | Self::Serve(_) => Ok(Report::default()),

@@ -17,6 +17,7 @@ mod failure;
 mod glob;
 mod group;
 mod help;
+mod log;
 mod output;
 mod position;
 mod produce;
@@ -158,7 +159,7 @@ async fn watch(cli: &Cli, context: &Context, period: std::time::Duration) -> Exi
 
 /// Writes a report to stdout and stderr.
 fn show(report: &Report, format: Format, style: TableStyle) -> Exit {
-    let stream = matches!(report.command, "consume");
+    let stream = matches!(report.command, "consume" | "log dump" | "log find" | "log export");
     let text = match (stream, format) {
         (true, Format::Json) if report.errors.is_empty() => String::new(),
         (true, Format::Json) => format!("{}\n", report.document()),
