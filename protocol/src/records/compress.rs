@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::codec::{Codec, Compression};
-use super::decompress::XERIAL_MAGIC;
+use super::decompress::framing::XERIAL_MAGIC;
 
 /// The block size of snappy-java.
 const SNAPPY_BLOCK: usize = 32 * 1024;

@@ -1,16 +1,17 @@
 //! Expanding the payload of a compressed batch, never beyond a bound.
 //!
-//! Owns: a `Read` over each codec, snappy's two framings, and expansion into memory. Never:
-//! trusts a length that the data names. Invariant: what is produced and kept stays below the
+//! Owns: one stream over all codecs, and expansion into memory. Never: trusts a length that the
+//! data names. Invariant: what is produced and kept stays below the
 //! caller's bound, however small the input that asks for more.
 
+pub(super) mod framing;
 mod zstd_stream;
 
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 
-use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
 
+use self::framing::{GzipReader, SnappyReader, check_lz4_frame};
 use self::zstd_stream::ZstdReader;
 use super::codec::Codec;
 
@@ -36,7 +37,7 @@ pub struct Decompressor<'a> {
 
 enum Inner<'a> {
     None(&'a [u8]),
-    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+    Gzip(GzipReader<'a>),
     Snappy(SnappyReader<'a>),
     Lz4(Box<FrameDecoder<&'a [u8]>>),
     Zstd(ZstdReader<'a>),
@@ -50,9 +51,12 @@ impl<'a> Decompressor<'a> {
     pub fn new(codec: Codec, payload: &'a [u8], bytes_max: usize) -> Result<Self, DecompressError> {
         let inner = match codec {
             Codec::None => Inner::None(payload),
-            Codec::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(payload))),
+            Codec::Gzip => Inner::Gzip(GzipReader::new(payload)),
             Codec::Snappy => Inner::Snappy(SnappyReader::new(payload, bytes_max)),
-            Codec::Lz4 => Inner::Lz4(Box::new(FrameDecoder::new(payload))),
+            Codec::Lz4 => {
+                check_lz4_frame(payload).map_err(|error| damaged(codec, &error))?;
+                Inner::Lz4(Box::new(FrameDecoder::new(payload)))
+            }
             Codec::Zstd => {
                 Inner::Zstd(ZstdReader::new(payload).map_err(|error| damaged(codec, &error))?)
             }
@@ -121,82 +125,6 @@ pub fn decompress(
     }
 }
 
-/// What snappy-java (and so every Kafka client on the JVM) writes before its blocks.
-pub(super) const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
-
-/// Magic, version, lowest compatible version.
-pub(super) const XERIAL_HEADER: usize = 16;
-
-/// A copy element of three bytes yields 64 at most; nothing in snappy expands more than that.
-const SNAPPY_EXPANSION: usize = 32;
-
-/// Snappy in snappy-java's framing, or as one plain block, told apart by the magic.
-struct SnappyReader<'a> {
-    rest: &'a [u8],
-    framed: bool,
-    block: Vec<u8>,
-    position: usize,
-    bytes_max: usize,
-}
-
-impl<'a> SnappyReader<'a> {
-    fn new(payload: &'a [u8], bytes_max: usize) -> Self {
-        let framed = payload.len() >= XERIAL_HEADER && payload.starts_with(XERIAL_MAGIC);
-        let rest = if framed { &payload[XERIAL_HEADER..] } else { payload };
-        Self { rest, framed, block: Vec::new(), position: 0, bytes_max }
-    }
-
-    /// Expands the next block; `false` when there is none.
-    fn advance(&mut self) -> io::Result<bool> {
-        if self.rest.is_empty() {
-            return Ok(false);
-        }
-        let chunk = if self.framed {
-            // Streams may be glued together; a header in the middle starts over.
-            if self.rest.starts_with(XERIAL_MAGIC) {
-                self.rest = self.rest.get(XERIAL_HEADER..).ok_or(io::ErrorKind::UnexpectedEof)?;
-                return Ok(true);
-            }
-            let (len, rest) =
-                self.rest.split_first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
-            let len = usize::try_from(i32::from_be_bytes(*len))
-                .map_err(|_| io::Error::other("a block has a negative length"))?;
-            let (chunk, rest) = rest.split_at_checked(len).ok_or(io::ErrorKind::UnexpectedEof)?;
-            self.rest = rest;
-            chunk
-        } else {
-            std::mem::take(&mut self.rest)
-        };
-        let len = snap::raw::decompress_len(chunk).map_err(io::Error::other)?;
-        if len > self.bytes_max {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        if len > chunk.len().saturating_mul(SNAPPY_EXPANSION) {
-            return Err(io::Error::other("a block claims more than its bytes can give"));
-        }
-        self.block.clear();
-        self.block.resize(len, 0);
-        self.position = 0;
-        snap::raw::Decoder::new().decompress(chunk, &mut self.block).map_err(io::Error::other)?;
-        Ok(true)
-    }
-}
-
-impl Read for SnappyReader<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.position == self.block.len() {
-            if !self.advance()? {
-                return Ok(0);
-            }
-        }
-        let available = self.block.get(self.position..).unwrap_or_default();
-        let len = available.len().min(out.len());
-        out[..len].copy_from_slice(&available[..len]);
-        self.position += len;
-        Ok(len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,13 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_gzip_data_is_left_alone() {
+        let packed = compress(Codec::Gzip.into(), &sample()).expect("packed");
+        let twice = [&packed[..], &packed].concat();
+        assert_eq!(decompress(Codec::Gzip, &twice, 1 << 20), Ok([sample(), sample()].concat()));
+        let garbage = [&packed[..], b"garbage after the end of the data"].concat();
+        assert_eq!(decompress(Codec::Gzip, &garbage, 1 << 20), Ok(sample()));
+    }
+
+    #[test]
     fn damaged_data_is_an_error() {
         for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
             let packed = compress(codec.into(), &sample()).expect("packed");
-            // Not the last bytes: the lz4 decoder does without the end mark.
-            for cut in [1, packed.len() / 2, packed.len() - 5] {
+            for cut in [1, packed.len() / 2, packed.len() - 1] {
                 let result = decompress(codec, &packed[..cut], 1 << 20);
-                assert!(result != Ok(sample()), "{codec} cut at {cut}");
+                assert!(result.is_err(), "{codec} cut at {cut}");
             }
             assert!(decompress(codec, b"no such format", 1 << 20).is_err(), "{codec}");
         }

@@ -43,6 +43,8 @@ pub enum ValidationError {
     BaseOffset(Offset),
     #[error("a last offset delta of {last_offset_delta} does not go with {count} records")]
     Count { count: i32, last_offset_delta: i32 },
+    #[error("the offset deltas of a compressed batch must be 0, 1, 2 and so on")]
+    OffsetDeltas,
     #[error("producers may not write control batches")]
     Control,
     #[error("a producer with an id numbers its batches from 0, not {0}")]
@@ -102,6 +104,7 @@ impl ValidationError {
             | Self::OldMagic(_)
             | Self::BaseOffset(_)
             | Self::Count { .. }
+            | Self::OffsetDeltas
             | Self::Control
             | Self::Sequence(_)
             | Self::Malformed(_)
