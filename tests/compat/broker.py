@@ -127,6 +127,14 @@ def java(jars, heap, log_level, *main):
             "-XX:+UseSerialGC", "-cp", f"{jars}/*", *main]
 
 
+# What a cluster of one node must be told, and nothing else.
+ONE_NODE = {
+    "node.id": 0, "offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1, "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
+}
+
+
 class Kafka(Broker):
     """A real Apache Kafka with one node, its own defaults but for what one node needs."""
 
@@ -135,15 +143,12 @@ class Kafka(Broker):
         super().__init__([], directory)
         controller, node = free_port(), self.directory
         config = node / "server.properties"
-        properties = {
-            "process.roles": "broker,controller", "node.id": 0, "controller.listener.names": "CONTROLLER",
+        properties = ONE_NODE | {
+            "process.roles": "broker,controller", "controller.listener.names": "CONTROLLER",
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}", "log.dirs": node / "data",
-            "offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1,
-            "transaction.state.log.min.isr": 1, "share.coordinator.state.topic.replication.factor": 1,
-            "share.coordinator.state.topic.min.isr": 1, "group.initial.rebalance.delay.ms": 0,
         } | dict(settings)
         config.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
         self.template = java(self.libs, "1g", "INFO", "kafka.Kafka", str(config))

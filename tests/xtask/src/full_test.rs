@@ -14,6 +14,14 @@ use crate::{readme, verify};
 
 /// The scripted clients, and the program that runs them.
 const COMPAT: &str = "tests/compat/run";
+/// A text corpus through one client and out of others, across a restart and a kill.
+const CORPUS: &str = "tests/compat/corpus";
+/// Kills under load, each followed by a count of what was acknowledged.
+const CRASH: &str = "tests/compat/crash";
+/// The same requests to a real Kafka, compared field by field.
+const DIFFERENTIAL: &str = "tests/differential/run";
+/// Ports of its own for the broker, so that nothing else on the machine is in the way.
+const START: &str = "dev --data {dir} --port {port} --set ottla.http.listener=127.0.0.1:0";
 
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut outcome = Steps::default();
@@ -32,24 +40,42 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         &mut cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]),
     );
     outcome.check("readme", || readme(root));
-    outcome.check("clients", || {
-        Ok(compat(root, &[]).err().map(|error| format!("{error:#}")).into_iter().collect())
-    });
+    for (name, program) in [
+        ("clients", COMPAT),
+        ("text corpus", CORPUS),
+        ("kill -9", CRASH),
+        ("differential", DIFFERENTIAL),
+    ] {
+        outcome.check(name, || {
+            let error = script(root, program, &[]).err();
+            Ok(error.map(|error| format!("{error:#}")).into_iter().collect())
+        });
+    }
     outcome.finish()
 }
 
 /// Runs the clients people use against the broker of this tree; `arguments` go to the runner.
 pub(crate) fn compat(root: &Path, arguments: &[String]) -> Result<()> {
-    if !root.join(COMPAT).exists() {
-        bail!("{COMPAT} is not there");
+    script(root, COMPAT, arguments)
+}
+
+/// Compares the broker of this tree with a real Kafka; `arguments` go to the program.
+pub(crate) fn differential(root: &Path, arguments: &[String]) -> Result<()> {
+    script(root, DIFFERENTIAL, arguments)
+}
+
+/// Runs one of the programs that start the broker themselves.
+fn script(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
+    if !root.join(program).exists() {
+        bail!("{program} is not there");
     }
     ensure_program("python3", "python3")?;
     let broker = build_broker(root)?;
-    let start = format!("{} dev --data {{dir}} --port {{port}}", broker.display());
     let mut command = Command::new("python3");
-    command.arg(COMPAT).current_dir(root);
-    if !arguments.iter().any(|a| a == "--kafka" || a == "--bootstrap" || a == "--start-cmd") {
-        command.args(["--start-cmd", &start]);
+    command.arg(program).current_dir(root);
+    let own = ["--kafka", "--bootstrap", "--start-cmd", "--self", "--b"];
+    if !arguments.iter().any(|argument| own.contains(&argument.as_str())) {
+        command.args(["--start-cmd", &format!("{} {START}", broker.display())]);
     }
     steps::run(command.args(arguments))
 }

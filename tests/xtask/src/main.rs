@@ -27,6 +27,7 @@ const USAGE: &str = "cargo xtask TASK, where TASK is one of
   layering          which crate may use which
   licences          licences, versions and origins of dependencies (deny.toml)
   compat [ARGS]     the clients people use against the broker of this tree
+  differential      the same requests to a real Kafka and to the broker of this tree
   readme            what README.md shows, run and compared
   config-reference  write config/reference.md; --check compares only
   shapes            write protocol/src/guard/shapes.rs; see its module";
@@ -51,6 +52,7 @@ fn run(args: &[String]) -> Result<()> {
         "test" => return full_test::run(&root),
         "verify" => return verify::run(&root),
         "compat" => return full_test::compat(&root, args),
+        "differential" => return full_test::differential(&root, args),
         "readme" => steps.check(task, || full_test::readme(&root)),
         "shapes" => return shapes::run(args),
         "config-reference" if !check_only => return reference::write(&root),
