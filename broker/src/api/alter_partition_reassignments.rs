@@ -56,6 +56,7 @@ impl ApiHandler for AlterPartitionReassignments {
         let command = AlterPartitionReassignmentsCommand { topics, factor_change };
         Reply::staged(async move {
             let response = AlterPartitionReassignmentsResponse::default()
+                .with_error_message(None)
                 .with_allow_replication_factor_change(allowed);
             let reply = match MetadataService::submit(&services, command).await {
                 Ok(reply) => reply,

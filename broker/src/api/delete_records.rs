@@ -5,10 +5,12 @@
 //! Answers the low watermark: the log start, with one replica.
 //! Differences from Apache Kafka: none intended.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse, TopicName};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::Offset;
 
@@ -28,21 +30,20 @@ impl ApiHandler for DeleteRecords {
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
 
     fn handle(ctx: &RequestContext, request: DeleteRecordsRequest) -> Reply<DeleteRecordsResponse> {
-        let topics = request
-            .topics
+        // A partition that is named twice is answered once, for its last offset.
+        let mut asked: BTreeMap<TopicName, BTreeMap<i32, i64>> = BTreeMap::new();
+        for topic in request.topics {
+            let offsets = topic.partitions.iter().map(|of| (of.partition_index, of.offset));
+            asked.entry(topic.name).or_default().extend(offsets);
+        }
+        let topics = asked
             .into_iter()
-            .map(|topic| {
-                let partitions = topic
-                    .partitions
-                    .iter()
-                    .map(|asked| {
-                        let index = asked.partition_index;
-                        result(index, delete(ctx, &topic.name, index, asked.offset))
-                    })
+            .map(|(name, offsets)| {
+                let partitions = offsets
+                    .into_iter()
+                    .map(|(index, offset)| result(index, delete(ctx, &name, index, offset)))
                     .collect();
-                DeleteRecordsTopicResult::default()
-                    .with_name(topic.name)
-                    .with_partitions(partitions)
+                DeleteRecordsTopicResult::default().with_name(name).with_partitions(partitions)
             })
             .collect();
         Reply::message(DeleteRecordsResponse::default().with_topics(topics))

@@ -77,7 +77,7 @@ fn describe(
     let name: &str = &resource.resource_name;
     let own = ctx.services.node_id.0;
     let kind = ResourceType::from_id(resource.resource_type)
-        .ok_or_else(|| invalid(ErrorCode::InvalidRequest.message()))?;
+        .ok_or_else(|| invalid(wire::MALFORMED_REQUEST))?;
     let overrides = || -> Values {
         let of = ConfigResource::new(kind, name);
         image.configs(&of).map(|map| (**map).clone()).unwrap_or_default()
@@ -87,7 +87,7 @@ fn describe(
     };
     match kind {
         ResourceType::Topic => {
-            topic_name::check(name).map_err(|_| invalid(ErrorCode::InvalidRequest.message()))?;
+            topic_name::check(name).map_err(|_| invalid(wire::MALFORMED_REQUEST))?;
             if image.topic(name).is_none() {
                 return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
             }

@@ -52,7 +52,7 @@ fn producers(ctx: &RequestContext, topic: &str, index: i32) -> Result<Vec<Produc
     let code = ErrorCode::UnknownTopicOrPartition;
     let Some(entry) = ctx.services.topics.by_name(topic) else {
         return Err(match topic_name::check(topic) {
-            Ok(()) => (code, Some(code.message().to_owned())),
+            Ok(()) => (code, Some(wire::UNKNOWN_TOPIC.to_owned())),
             Err(error) => (ErrorCode::InvalidTopicException, Some(error.to_string())),
         });
     };

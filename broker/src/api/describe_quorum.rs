@@ -65,7 +65,7 @@ fn unknown(index: i32) -> PartitionData {
     PartitionData::default()
         .with_partition_index(index)
         .with_error_code(code.code())
-        .with_error_message(Some(wire::text(code.message())))
+        .with_error_message(Some(wire::text(wire::UNKNOWN_TOPIC)))
 }
 
 fn quorum(ctx: &RequestContext) -> PartitionData {

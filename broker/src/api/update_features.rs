@@ -42,7 +42,7 @@ impl ApiHandler for UpdateFeatures {
             let response = UpdateFeaturesResponse::default();
             match MetadataService::submit(&services, command).await {
                 Ok(Ok(updated)) if version < NO_RESULTS_FROM => {
-                    let none = ErrorCode::None.message();
+                    let none = ErrorCode::None.name();
                     let results = updated.iter().map(|feature| {
                         UpdatableFeatureResult::default()
                             .with_feature(wire::text(feature))
@@ -61,10 +61,9 @@ impl ApiHandler for UpdateFeatures {
 }
 
 fn update(of: &FeatureUpdateKey, version: i16) -> FeatureUpdate {
+    // Version 0's flag has no effect in Kafka 4: it only upgrades.
     let upgrade = if version >= UPGRADE_TYPE_FROM {
         UpgradeType::from(of.upgrade_type)
-    } else if of.allow_downgrade {
-        UpgradeType::SafeDowngrade
     } else {
         UpgradeType::Upgrade
     };

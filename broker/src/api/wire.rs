@@ -21,6 +21,10 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 /// The client did not ask for operations.
 pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
+/// Kafka's own words for two codes, where it sends them as messages.
+pub(crate) const UNKNOWN_TOPIC: &str = "This server does not host this topic-partition.";
+pub(crate) const MALFORMED_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// A topic's name in a message.
 pub(crate) fn topic_name(name: &Arc<str>) -> TopicName {
     TopicName(text(name))

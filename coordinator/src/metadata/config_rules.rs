@@ -7,7 +7,7 @@
 use ottla_config::describe::{self, ConfigSource};
 use ottla_config::key::{Scope, UpdateMode};
 use ottla_config::layers::Values;
-use ottla_config::value::Value;
+use ottla_config::value::{Kind, Value};
 use ottla_config::{BrokerConfig, ConfigError, TopicConfig, alter, catalog};
 
 use super::error::ControllerError;
@@ -182,6 +182,13 @@ fn broker_number(broker: &Values, name: &str) -> Option<i64> {
     }
 }
 
+/// Rates that only exist as dynamic configs (Kafka's `DynamicConfig.Broker`).
+const REPLICATION_QUOTAS: [&str; 3] = [
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
 /// Checks the dynamic configs that a broker, or all of them, would have (Kafka's
 /// `DynamicBrokerConfig.validate`). `named` are the keys that the request sets, in its order.
 pub(super) fn check_broker(
@@ -210,6 +217,11 @@ pub(super) fn check_broker(
         let key = catalog::lookup(Scope::Broker, name).or_else(|| catalog::listener_override(name));
         if let Some(key) = key {
             key.parse(text).map_err(|e| invalid_request(&e))?;
+        }
+    }
+    for name in REPLICATION_QUOTAS {
+        if let Some(text) = values.get(name) {
+            Value::parse(name, Kind::Long, text).map_err(|e| invalid_request(&e))?;
         }
     }
     let mut layers = settings.layers(image, settings.node_id);

@@ -181,6 +181,15 @@ fn broker_rules() {
             (
                 BROKER,
                 "0",
+                "leader.replication.throttled.rate",
+                SET,
+                Some("x"),
+                InvalidRequest,
+                "Invalid value x for configuration leader.replication.throttled.rate: Not a number of type LONG",
+            ),
+            (
+                BROKER,
+                "0",
                 "num.partitions",
                 SET,
                 Some("2"),
