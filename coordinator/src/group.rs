@@ -56,5 +56,5 @@ pub use request::{
     ListGroupsRequest, MemberIdRule, MissingGroup, OffsetCommitRequest, Protocol, SkipAssignment,
     Stability, SyncRequest,
 };
-pub use settings::GroupSettings;
+pub use settings::{BATCH_OVERHEAD, GroupSettings};
 pub use shard::{GroupShard, ReplayRecord, TransactionResult};

@@ -19,6 +19,14 @@ pub struct GroupRecord {
     pub value: Option<Bytes>,
 }
 
+impl GroupRecord {
+    /// Bytes of key and value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// The outcome of one step. The records belong into one batch; no reply leaves before they, and
 /// all records of earlier steps, are committed.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -25,7 +25,7 @@ impl ClassicGroup {
     /// Starts a join phase from any other state.
     pub(crate) fn prepare_rebalance(&mut self, turn: &mut Turn<'_>) {
         if self.state == GroupState::CompletingRebalance {
-            self.cancel_assignment(turn);
+            self.cancel_assignment(turn, GroupError::RebalanceInProgress);
         }
         self.pending_sync.clear();
         turn.timers.cancel(&self.id, TimerKind::Sync);
@@ -159,14 +159,13 @@ impl ClassicGroup {
         }
     }
 
-    /// The generation ends before its assignment came.
-    fn cancel_assignment(&mut self, turn: &mut Turn<'_>) {
+    /// The generation ends before it had its assignment.
+    pub(crate) fn cancel_assignment(&mut self, turn: &mut Turn<'_>, error: GroupError) {
         let mut answered = Vec::new();
         for member in self.members.values_mut() {
             member.assignment = Bytes::new();
             if let Some(token) = member.awaiting_sync.take() {
-                let refused = SyncReply::refused(GroupError::RebalanceInProgress);
-                turn.effects.reply(token, Reply::Sync(refused));
+                turn.effects.reply(token, Reply::Sync(SyncReply::refused(error)));
                 answered.push(Arc::clone(&member.id));
             }
         }

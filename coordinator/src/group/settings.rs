@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+/// What a batch takes beside the key and value of its only record, rounded up: 61 bytes of header,
+/// and lengths.
+pub const BATCH_OVERHEAD: usize = 128;
+
 /// What `group.*` and `offsets.*` say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupSettings {
@@ -21,6 +25,8 @@ pub struct GroupSettings {
     pub new_member_join_timeout: Duration,
     /// `offset.metadata.max.bytes`; as in Kafka, counted in UTF-16 units.
     pub offset_metadata_max: usize,
+    /// The largest group record that `max.message.bytes` of `__consumer_offsets` lets into the log.
+    pub record_bytes_max: usize,
     /// `offsets.retention.minutes`.
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
@@ -36,6 +42,7 @@ impl Default for GroupSettings {
             max_session_timeout: Duration::from_secs(30 * 60),
             new_member_join_timeout: Duration::from_secs(5 * 60),
             offset_metadata_max: 4096,
+            record_bytes_max: 1_048_588 - BATCH_OVERHEAD,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             retention_check_interval: Duration::from_secs(10 * 60),
         }

@@ -78,6 +78,12 @@ impl ClassicGroup {
         for (id, member) in &mut self.members {
             member.assignment = by_member.get(id).map_or_else(Bytes::new, |a| Bytes::clone(a));
         }
+        if group_record(&self.id, &self.to_value()).size() > turn.settings.record_bytes_max {
+            // Every try ends here until members leave or say less; so does Kafka's.
+            self.cancel_assignment(turn, GroupError::RecordTooLarge);
+            self.prepare_rebalance(turn);
+            return;
+        }
         self.transition(GroupState::Stable, turn.now);
         turn.effects.records.push(group_record(&self.id, &self.to_value()));
         let waiting: Vec<(Arc<str>, ReplyToken)> = self

@@ -1,6 +1,7 @@
 //! Rebalances, SyncGroup, heartbeats, leaving and timeouts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,6 +9,7 @@ use super::bench::*;
 use crate::group::classic::GroupState;
 use crate::group::reply::GroupError;
 use crate::group::request::{Input, JoinRequest, SyncRequest};
+use crate::group::settings::GroupSettings;
 
 #[test]
 fn the_leaders_assignment_is_stored_and_handed_out() {
@@ -31,6 +33,28 @@ fn the_leaders_assignment_is_stored_and_handed_out() {
         assert_eq!(reply.protocol_name.as_deref(), Some("range"));
     }
     assert_eq!(bench.log.len(), written + 1, "one record per generation");
+}
+
+#[test]
+fn an_assignment_too_large_for_the_log_starts_over() {
+    let mut bench = Bench::with(GroupSettings {
+        initial_rebalance_delay: Duration::from_millis(1),
+        record_bytes_max: 400,
+        ..Default::default()
+    });
+    let tokens = [bench.join(old_join("a")), bench.join(old_join("b"))];
+    bench.form();
+    let ids: Vec<Arc<str>> = tokens.iter().map(|t| bench.joined(*t).member_id.clone()).collect();
+    let follower = bench.sync(&ids[1], 1, &[]);
+    let written = bench.log.len();
+    let leader = bench.sync(&ids[0], 1, &[(&*ids[0], &[7; 300])]);
+    for token in [leader, follower] {
+        assert_eq!(bench.synced(token).error, Some(GroupError::RecordTooLarge));
+    }
+    assert_eq!(bench.log.len(), written);
+    assert_eq!(bench.state(), GroupState::PreparingRebalance);
+    let again = [bench.join(rejoin("a", &ids[0])), bench.join(rejoin("b", &ids[1]))];
+    bench.settle(&again);
 }
 
 #[test]
