@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_config::BrokerConfig;
-use ottla_coordinator::group::{GroupError, GroupSettings, Input, ReplyToken, partition_for};
+use ottla_coordinator::group::{
+    BATCH_OVERHEAD, GroupError, GroupSettings, Input, ReplyToken, partition_for,
+};
 use ottla_protocol::model::{Now, Offset, TopicName, TopicPartition};
 use ottla_replication::partition::Partition;
 use parking_lot::Mutex;
@@ -274,6 +276,12 @@ fn settings(config: &BrokerConfig) -> GroupSettings {
         min_session_timeout: config.groups.session_timeout_min,
         max_session_timeout: config.groups.session_timeout_max,
         offset_metadata_max: config.offsets.metadata_bytes_max.to_usize(),
+        record_bytes_max: config
+            .topics
+            .defaults
+            .max_message_bytes
+            .to_usize()
+            .saturating_sub(BATCH_OVERHEAD),
         offsets_retention: config.offsets.retention,
         retention_check_interval: config.offsets.retention_check_interval,
         ..GroupSettings::default()

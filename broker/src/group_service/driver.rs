@@ -260,12 +260,9 @@ fn chunks(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
     let mut rest = records;
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let size = |record: &GroupRecord| {
-            record.key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len)
-        };
         let full = rest.iter().position(|record| {
             let before = bytes;
-            bytes += size(record);
+            bytes += record.size();
             before > 0 && bytes > BATCH_BYTES
         });
         let (chunk, after) = rest.split_at(full.unwrap_or(rest.len()));
@@ -275,19 +272,4 @@ fn chunks(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn many_records_are_cut_into_batches() {
-        let record = |size: usize| GroupRecord { key: Bytes::from(vec![0; size]), value: None };
-        let sizes = |records: &[GroupRecord]| chunks(records).map(<[_]>::len).collect::<Vec<_>>();
-        assert_eq!(sizes(&[]), Vec::<usize>::new());
-        assert_eq!(sizes(&[record(10), record(10)]), [2]);
-        let half = BATCH_BYTES / 2;
-        assert_eq!(sizes(&[record(half), record(half), record(1)]), [2, 1]);
-        assert_eq!(sizes(&[record(2 * BATCH_BYTES), record(1)]), [1, 1]);
-    }
-}
+mod tests;
