@@ -14,6 +14,9 @@ use bytes::Bytes;
 use ottla_protocol::frame;
 use ottla_protocol::guard::{self, sample};
 use ottla_protocol::messages::*;
+use ottla_protocol::model::Timestamp;
+use ottla_protocol::records::validate::ValidationRules;
+use ottla_protocol::records::{BatchBuilder, BatchHeader, Codec, HEADER, NewRecord, validate};
 
 const SEED: u64 = 0xbad_f00d;
 const FRAMES_PER_VERSION: u64 = 340;
@@ -305,4 +308,65 @@ fn malformed_headers_neither_panic_nor_allocate() {
         }
     }
     assert!(sound > 1_000 && unsound > 1_000, "{sound} sound, {unsound} unsound");
+}
+
+fn batch(codec: Codec, records: u8) -> Bytes {
+    let mut builder = BatchBuilder::new(codec.into());
+    for n in 0..records {
+        let record = NewRecord { key: Some(&[n]), value: Some(&[n; 50]), ..NewRecord::at(NOW) };
+        builder.push(record).expect("it fits");
+    }
+    builder.build().expect("it builds")
+}
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+#[test]
+fn sound_batches_are_validated_without_allocating() {
+    let rules = ValidationRules::default();
+    for records in [1, 250] {
+        let bytes = batch(Codec::None, records);
+        // The first slice of `Bytes` makes it shared, once.
+        let bytes = bytes.slice(..);
+        let (valid, allocated) = allocated(|| validate(&bytes, &rules, NOW));
+        assert!(valid.is_ok());
+        assert_eq!(allocated, 0, "{records} records");
+    }
+    for codec in Codec::ALL {
+        let (few, many) = (batch(codec, 10), batch(codec, 250));
+        let (few, many) = (few.slice(..), many.slice(..));
+        let cost = |bytes: &Bytes| allocated(|| validate(bytes, &rules, NOW).expect("valid")).1;
+        let (few, many) = (cost(&few), cost(&many));
+        // snappy's block is as large as the batch; nothing else depends on the records.
+        let block = if codec == Codec::Snappy { 250 * 70 } else { 0 };
+        assert!(many <= few + block, "{codec}: {few} for 10 records, {many} for 250");
+    }
+}
+
+#[test]
+fn malformed_batches_neither_panic_nor_allocate() {
+    let rules = ValidationRules { expanded_bytes_max: 1 << 20, ..ValidationRules::default() };
+    let mut worst = 0;
+    for codec in Codec::ALL {
+        for n in 0..4_000u64 {
+            let mut random = Random((SEED ^ n << 8 ^ codec as u64).wrapping_mul(0x9e37_79b9) | 1);
+            let mut bytes = batch(codec, 1 + random.below(4) as u8).to_vec();
+            for _ in 0..=random.below(4) {
+                let at = HEADER + random.below(bytes.len() - HEADER);
+                bytes[at] = random.next() as u8;
+            }
+            let mut header = BatchHeader::parse(&bytes).expect("a header");
+            header.crc = header.compute_crc(&bytes[HEADER..]);
+            bytes[..HEADER].copy_from_slice(&header.encode());
+            let bytes = Bytes::from(bytes);
+            let (_, allocated) = allocated(|| validate(&bytes, &rules, NOW));
+            worst = worst.max(allocated);
+            // A decoder's state, which does not depend on the data. That of lz4 is what the frame
+            // says its blocks may have, untouched until a block has it.
+            let state = if codec == Codec::Lz4 { 13 << 20 } else { 128 << 10 };
+            let allowed = state + 64 * bytes.len();
+            assert!(allocated <= allowed, "{codec}: {allocated} bytes for {:02x?}", &bytes[..]);
+        }
+    }
+    println!("bytes allocated for a batch, at most: {worst}");
 }
