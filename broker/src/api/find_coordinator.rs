@@ -2,7 +2,8 @@
 //!
 //! Behaviour: the broker that coordinates a group: this one, as long as there is only one. The first
 //! question creates `__consumer_offsets`. One key up to v3, a list from v4 on (KIP-699). Transactions
-//! are not served yet, so their coordinator is not available; share coordinators (v6, KIP-932) and
+//! are not served yet: UNSUPPORTED_VERSION, which ends `initTransactions` at once with the reason,
+//! where COORDINATOR_NOT_AVAILABLE would be retried for a minute; share coordinators (v6, KIP-932) and
 //! unknown types are refused as invalid, as by a Kafka without them.
 //! Differences from Apache Kafka: the answer waits for the topic to be created, where Kafka answers
 //! COORDINATOR_NOT_AVAILABLE until the client has asked again.
@@ -47,9 +48,7 @@ impl ApiHandler for FindCoordinator {
                 Some(_) => Reply::message(respond(ctx, keys, &Ok(own_address(ctx)))),
                 None => Reply::staged(create_first(ctx.clone(), keys)),
             },
-            TRANSACTION => {
-                Reply::message(respond(ctx, keys, &Err(ErrorCode::CoordinatorNotAvailable)))
-            }
+            TRANSACTION => Reply::message(respond(ctx, keys, &Err(ErrorCode::UnsupportedVersion))),
             _ => Reply::message(respond(ctx, keys, &Err(ErrorCode::InvalidRequest))),
         }
     }
@@ -72,6 +71,15 @@ fn own_address(ctx: &RequestContext) -> BrokerAddress {
     ctx.services.endpoints.own_for(&ctx.connection)
 }
 
+/// What a client's log should say; nothing where there is no error.
+fn explained(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::None => None,
+        ErrorCode::UnsupportedVersion => Some("this version of Ottla does not serve transactions"),
+        code => Some(code.message()),
+    }
+}
+
 fn respond(
     ctx: &RequestContext,
     keys: Vec<StrBytes>,
@@ -90,12 +98,13 @@ fn respond(
                 .with_host(host.clone())
                 .with_port(port)
                 .with_error_code(code.code())
+                .with_error_message(explained(code).map(wire::text))
         };
         return FindCoordinatorResponse::default()
             .with_coordinators(keys.into_iter().map(coordinator).collect());
     }
     // Kafka says "NONE" where there is no error.
-    let message = if code.is_none() { "NONE" } else { code.message() };
+    let message = explained(code).unwrap_or("NONE");
     FindCoordinatorResponse::default()
         .with_error_code(code.code())
         .with_error_message(Some(wire::text(message)))

@@ -11,9 +11,9 @@ use ottla_coordinator::group::{
 };
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Timestamp, Uuid};
 use ottla_replication::replicas::{NewPartition, NodeIdentity, Replicas};
+use ottla_storage::LogSettings;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::fs::{SimFileSystem, SimOptions};
-use ottla_storage::LogSettings;
 
 use super::super::load;
 use super::*;
