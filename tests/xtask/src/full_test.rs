@@ -82,7 +82,9 @@ fn script(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
 
 /// Runs what the README shows.
 pub(crate) fn readme(root: &Path) -> Result<Vec<String>> {
-    ensure_program("kcat", "kcat")?;
+    for program in ["curl", "kcat"] {
+        ensure_program(program, program)?;
+    }
     readme::check(root, &build_broker(root)?)
 }
 

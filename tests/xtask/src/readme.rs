@@ -44,7 +44,8 @@ pub(crate) fn check(root: &Path, ottla: &Path) -> Result<Vec<String>> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let mut run = Run { folder, tools: ottla.parent().map(PathBuf::from), servers: Vec::new() };
+    let tools = ottla.parent().map(PathBuf::from);
+    let mut run = Run { folder, tools, servers: Vec::new(), started: 0 };
     let mut problems = Vec::new();
     for shown in parse(&text) {
         if let Err(error) = run.step(&shown) {
@@ -102,6 +103,11 @@ fn plan(command: &str) -> Plan {
     }
 }
 
+/// A server says to a terminal what the README shows, and JSON to everything else.
+fn as_on_a_terminal(command: &str) -> String {
+    if command.contains("--print") { command.to_owned() } else { format!("{command} --print text") }
+}
+
 /// Whether the lines are what is shown.
 fn is_shown(shown: &[String], lines: &[&str]) -> bool {
     match shown.split_first() {
@@ -137,6 +143,8 @@ struct Run {
     /// Where `ottla` is.
     tools: Option<PathBuf>,
     servers: Vec<Server>,
+    /// How many servers were started so far, for the names of their files.
+    started: usize,
 }
 
 struct Server {
@@ -166,10 +174,15 @@ impl Run {
 
     fn serve(&mut self, command: &str, output: &[String]) -> Result<()> {
         say(&format!("--- $ {command} &"));
-        let path = self.folder.join(format!("server-{}.txt", self.servers.len()));
+        // The same command again is the same server: it has its port for itself.
+        if let Some(at) = self.servers.iter().position(|server| server.command == command) {
+            stop(self.servers.remove(at))?;
+        }
+        self.started += 1;
+        let path = self.folder.join(format!("server-{}.txt", self.started));
         let file = File::create(&path)?;
         let child = self
-            .shell(&format!("exec {command}"))?
+            .shell(&format!("exec {}", as_on_a_terminal(command)))?
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
@@ -179,7 +192,8 @@ impl Run {
         loop {
             let text = std::fs::read_to_string(&path)?;
             let lines: Vec<&str> = text.lines().collect();
-            if (!lines.is_empty() || output.is_empty()) && is_shown(output, &lines) {
+            let as_shown = output.is_empty() || is_shown(output, &lines);
+            if !lines.is_empty() && as_shown {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "does not print what is shown, but:\n{text}");

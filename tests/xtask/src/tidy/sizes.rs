@@ -43,8 +43,9 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
     }
     for (line, text) in source.text.iter().enumerate() {
         let width = text.chars().count();
-        // A long literal or address cannot be broken, and rustfmt leaves it.
-        let unbreakable = text.contains('"') || text.contains("://");
+        // A long literal, address or path of a name cannot be broken, and rustfmt leaves it.
+        let unbreakable =
+            text.contains('"') || text.contains("://") || text.trim_start().starts_with("use ");
         let is_prose = source.code[line].trim().is_empty();
         let limit = if is_prose { COMMENT_WIDTH_MAX } else { LINE_WIDTH_MAX };
         if width > limit && !unbreakable && !source.is_test(line) {
