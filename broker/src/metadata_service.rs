@@ -111,12 +111,6 @@ impl MetadataService {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// What this node was started with, as decisions see it.
-    #[must_use]
-    pub(crate) fn settings(&self) -> &ControllerSettings {
-        &self.settings
-    }
-
     /// Registers this start of the broker, in a new cluster if there is none yet, then opens every
     /// partition.
     ///
