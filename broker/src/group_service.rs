@@ -245,7 +245,12 @@ impl GroupService {
 
     /// Replays a partition's log and puts its shard to work. Blocks on the disk.
     fn load(&self, services: &Services, index: i32, partition: &Arc<Partition>) {
-        let slot = match load::replay(partition, self.settings.clone()) {
+        let mut settings = self.settings.clone();
+        if let Some(topic) = services.topics.by_name(OFFSETS_TOPIC) {
+            let batch_max = topic.config.max_message_bytes.to_usize();
+            settings.record_bytes_max = batch_max.saturating_sub(BATCH_OVERHEAD);
+        }
+        let slot = match load::replay(partition, settings) {
             Ok(shard) => {
                 let driver = Driver::new(index, partition, Arc::clone(&self.deadlines));
                 driver.begin(shard, services.clock.now());
@@ -276,12 +281,6 @@ fn settings(config: &BrokerConfig) -> GroupSettings {
         min_session_timeout: config.groups.session_timeout_min,
         max_session_timeout: config.groups.session_timeout_max,
         offset_metadata_max: config.offsets.metadata_bytes_max.to_usize(),
-        record_bytes_max: config
-            .topics
-            .defaults
-            .max_message_bytes
-            .to_usize()
-            .saturating_sub(BATCH_OVERHEAD),
         offsets_retention: config.offsets.retention,
         retention_check_interval: config.offsets.retention_check_interval,
         ..GroupSettings::default()
