@@ -71,7 +71,7 @@ impl OffsetMap {
     /// Notes that the key stands at `offset`; offsets come in ascending order.
     ///
     /// # Errors
-    /// [`MapFull`], with nothing changed.
+    /// `MapFull`, with nothing changed.
     pub fn put(&mut self, key: &[u8], offset: Offset) -> Result<(), MapFull> {
         let hash = self.hash(key);
         let at = self.find(hash);
