@@ -14,9 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// What makes a single node on a developer's machine pleasant; Kafka's own defaults are for
-/// clusters.
+/// clusters. Durability is not among them: `dev --data` keeps what it acknowledged, as `serve` does.
 const DEV_DEFAULTS: &[(&str, &str)] = &[
-    ("ottla.durability", "page-cache"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
@@ -182,9 +181,10 @@ mod tests {
         assert!(plain.in_memory);
         assert_eq!(plain.value("listeners"), Some("PLAINTEXT://127.0.0.1:9092"));
         assert_eq!(plain.value("ottla.http.listener"), None);
-        let free = dev_with(Some("/x"), 0, &["ottla.durability=fsync"]);
+        let free = dev_with(Some("/x"), 0, &["ottla.durability=page-cache"]);
         assert!(!free.in_memory);
-        assert_eq!(free.value("ottla.durability"), Some("fsync"));
+        assert_eq!(free.value("ottla.durability"), Some("page-cache"));
+        assert_eq!(plain.value("ottla.durability"), None, "fsync, as everywhere");
         assert_eq!(free.value("ottla.http.listener"), Some("127.0.0.1:0"));
         assert_eq!(free.value("log.dirs"), Some("/x"));
         assert!(!dev_with(None, 0, &["log.dirs=/y"]).in_memory);
