@@ -24,7 +24,7 @@ use crate::client::records::Step as Visit;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Column, Kind, Report};
-use crate::rows;
+use crate::{rows, units};
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column::text("STEP", "step"),
@@ -124,10 +124,10 @@ pub(crate) async fn run(context: &Context, args: &DoctorArgs) -> Result<Report, 
 
 fn summary(view: &ClusterView) -> String {
     format!(
-        "cluster {}, {} brokers, {} topics",
+        "cluster {}, {}, {}",
         view.cluster_id.as_deref().unwrap_or("without id"),
-        view.brokers.len(),
-        view.topics.len()
+        units::count(view.brokers.len(), "broker"),
+        units::count(view.topics.len(), "topic")
     )
 }
 

@@ -170,11 +170,11 @@ fn show(report: &Report, format: Format, style: TableStyle) -> Exit {
         exit = Exit::ItemFailed;
     }
     let mut err = std::io::stderr().lock();
-    for note in &report.notes {
-        writeln!(err, "{note}").ok();
-    }
-    // In json and yaml the errors stand in the document.
+    // In json and yaml the document says it all.
     if !matches!(format, Format::Json | Format::Yaml) {
+        for note in &report.notes {
+            writeln!(err, "{note}").ok();
+        }
         for failure in report.errors.iter().filter(|failure| failure.exit != Exit::Interrupted) {
             writeln!(err, "{}", failure.text()).ok();
         }

@@ -108,7 +108,9 @@ pub(crate) async fn run(context: &Context, args: &ProduceArgs) -> Result<Report,
             if let Err(failure) = lines.push(line, number, &mut producer).await {
                 // What came before the mistake is sent; the report says how far it went.
                 let sent = producer.finish().await?;
-                return Ok(report(&items(&args.topic, sent)).with_errors(vec![failure]));
+                let mut report = report(&items(&args.topic, sent)).with_errors(vec![failure]);
+                report.notes.retain(|_| !report.items.is_empty());
+                return Ok(report);
             }
         }
         progress.add(chunk.lines().count() as u64, bytes);

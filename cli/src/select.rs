@@ -13,7 +13,7 @@ use crate::client::metadata::{ClusterView, TopicView};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::glob::Glob;
-use crate::suggest;
+use crate::{suggest, units};
 
 /// Topics that were found, and failures for those that were not.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +102,10 @@ pub(crate) fn no_such_partition(topic: &TopicView, index: i32) -> Failure {
     Failure::item(
         format!("{}-{index}", topic.name),
         "UNKNOWN_TOPIC_OR_PARTITION",
-        format!("the topic has {} partitions, counted from 0", topic.partitions.len()),
+        format!(
+            "the topic has {}, counted from 0",
+            units::count(topic.partitions.len(), "partition")
+        ),
     )
 }
 

@@ -24,6 +24,11 @@ pub(crate) fn bytes(count: i64) -> String {
     format!("{value:.1} {}", BYTE_UNITS[unit])
 }
 
+/// `1 topic`, `2 topics`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// `3m20s`, `1.5s`, `250ms`: the two largest units.
 pub(crate) fn duration(span: Duration) -> String {
     let millis = span.as_millis();
@@ -155,6 +160,8 @@ mod tests {
 
     #[test]
     fn bytes_have_binary_units() {
+        assert_eq!(count(1, "topic"), "1 topic");
+        assert_eq!(count(0, "topic"), "0 topics");
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(1_288_490_189), "1.2 GiB");
         assert_eq!(parse_bytes("1MiB"), Some(1 << 20));

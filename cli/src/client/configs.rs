@@ -134,7 +134,10 @@ pub(crate) async fn describe(
             return Err(ClientError::Refused {
                 what: resource.title(),
                 code,
-                message: result.error_message.map(|words| words.to_string()),
+                message: result
+                    .error_message
+                    .map(|words| words.to_string())
+                    .filter(|words| !words.is_empty()),
             });
         }
         entries.extend(result.configs.into_iter().map(|config| {

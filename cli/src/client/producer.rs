@@ -66,7 +66,7 @@ pub(crate) enum ProduceError {
     Refused { topic: String, partition: i32, code: ErrorCode, words: Option<String> },
     #[error("a record cannot be put into a batch: {0}")]
     Build(#[from] BuildError),
-    #[error("topic {topic} has {count} partitions; there is no partition {partition}")]
+    #[error("there is no partition {partition}: partitions count from 0, and there are {count}")]
     NoPartition { topic: String, partition: i32, count: i32 },
     #[error("the sender ended unexpectedly: {0}")]
     Ended(String),

@@ -5,6 +5,8 @@
 
 use clap::Args;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use ottla_config::catalog;
+use ottla_config::key::Scope;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::kafka_uuid_text;
 use serde::Serialize;
@@ -84,8 +86,20 @@ fn failure(topic: &NewTopic, code: ErrorCode, words: Option<&str>) -> Failure {
     let failure = Failure::refused(&topic.name, code, words);
     match code {
         ErrorCode::TopicAlreadyExists => failure.fix("--if-not-exists makes this no failure"),
+        ErrorCode::InvalidConfig => match topic.configs.iter().find_map(|(key, _)| hint(key)) {
+            Some(hint) => failure.fix(hint),
+            None => failure,
+        },
         _ => failure,
     }
+}
+
+/// The nearest name when `key` is none that we know; the cluster may know more.
+fn hint(key: &str) -> Option<String> {
+    if catalog::lookup(Scope::Topic, key).is_some() {
+        return None;
+    }
+    catalog::nearest_name(Scope::Topic, key).map(|name| format!("did you mean \"{name}\"?"))
 }
 
 fn item(answer: &CreatableTopicResult, effect: Effect) -> Item {
