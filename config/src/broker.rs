@@ -118,7 +118,7 @@ pub struct TopicsConfig {
     pub partitions_default: i32,
     pub replication_factor_default: i16,
     /// What a topic without overrides has.
-    pub defaults: TopicConfig,
+    pub(crate) defaults: TopicConfig,
 }
 
 /// Classic consumer groups.
