@@ -85,7 +85,7 @@ pub struct FetchConfig {
     pub described_partitions_max: u32,
 }
 
-/// Logs on disk and their upkeep. What a topic can override is in [`TopicsConfig::defaults`].
+/// Logs on disk and their upkeep. What a topic can override is in [`TopicConfig`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     pub dirs: Vec<PathBuf>,
