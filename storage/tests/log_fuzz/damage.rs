@@ -28,8 +28,12 @@ pub(crate) fn history(seed: u64) {
     history.recovery_point = log.recovery_point();
     drop(log);
     let dir = PathBuf::from("/data/topic-0");
+    let sound = history.fs.clone();
+    let model = history.model.clone();
     for _ in 0..5 {
-        // Opening removes files: list them again.
+        // One fault at a time: each begins with the sound disk.
+        history.fs = sound.fork(history.random.next());
+        history.model = model.clone();
         let files: Vec<_> =
             history.fs.list(&dir).unwrap().into_iter().filter(|entry| entry.len > 0).collect();
         let file = &files[history.random.below(files.len() as u64) as usize];
@@ -37,9 +41,6 @@ pub(crate) fn history(seed: u64) {
         let what = format!("{was} of {}", file.name);
         let shutdown = if clean { Shutdown::Clean } else { Shutdown::Unclean };
         check(&mut history, shutdown, &file.name, &what);
-        if history.log.is_none() {
-            return;
-        }
         history.log = None;
     }
 }

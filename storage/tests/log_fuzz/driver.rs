@@ -304,6 +304,7 @@ impl History {
     }
 
     fn on_flushed(&mut self) {
+        self.doubt = InDoubt::default();
         let log = self.log.as_ref().unwrap();
         self.synced = log.flushed();
         if self.random.chance(500_000) {
@@ -456,7 +457,13 @@ impl History {
                     bytes.extend_from_slice(&batch.payload);
                     self.model.push(ModelBatch::of(bytes.into()));
                 }
-                Err(AppendError::DiskFull(_)) => {}
+                Err(AppendError::DiskFull(_)) => {
+                    // It was cut back, and a crash may undo the cut: a refused batch may be there,
+                    // as after any other error.
+                    let mut bytes = batch.header.assign(self.model.end, self.epoch).to_vec();
+                    bytes.extend_from_slice(&batch.payload);
+                    self.doubt.appended = vec![ModelBatch::of(bytes.into())];
+                }
                 Err(error) => {
                     let mut bytes = batch.header.assign(self.model.end, self.epoch).to_vec();
                     bytes.extend_from_slice(&batch.payload);
@@ -602,7 +609,12 @@ impl History {
                 self.model.push(batch);
             }
         }
-        assert!(end <= self.model.end, "{end} > {}: {report:?}", self.model.end);
+        assert!(
+            end <= self.model.end,
+            "{end} > {}: {report:?}; {doubt_restarted:?}\n{}",
+            self.model.end,
+            self.fs.trace().join("\n")
+        );
         self.model.truncate(end);
         // Deletions below the checkpointed start are for good, later ones may have been undone.
         let start = log.log_start();
