@@ -158,9 +158,11 @@ pub struct PartitionParts {
 
 impl Partition {
     #[must_use]
-    pub fn new(parts: PartitionParts) -> Arc<Self> {
+    pub fn new(mut parts: PartitionParts) -> Arc<Self> {
         // What recovery kept is what the disk has: all of it is committed on a single replica.
         let log_end = parts.log.log_end();
+        // A leader's epoch begins where it found the log, with or without a record of its own.
+        parts.log.assign_epoch(parts.epoch, log_end);
         Arc::new(Self {
             name: parts.name,
             topic_id: parts.topic_id,
@@ -380,7 +382,11 @@ impl Partition {
         epoch: LeaderEpoch,
     ) {
         let mut state = self.state.lock();
-        state.epoch = state.epoch.max(epoch);
+        if epoch > state.epoch {
+            state.epoch = epoch;
+            let log_end = state.log.log_end();
+            state.log.assign_epoch(epoch, log_end);
+        }
         state.log.update_settings(settings);
         let relaxed = durability == Durability::PageCache && state.durability != durability;
         state.durability = durability;
