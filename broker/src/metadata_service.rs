@@ -38,6 +38,11 @@ pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 const LOAD_BYTES: u32 = 1 << 20;
 /// No batch of the metadata log expands to more.
 const BATCH_BYTES_MAX: usize = 256 << 20;
+const SEGMENT_BYTES: u32 = 16 << 20;
+/// A log is shortened when it has this many records for each of a snapshot, and
+const LOG_PER_SNAPSHOT: usize = 4;
+/// this many more.
+const SHORT_LOG: usize = 2_000;
 
 /// Why the metadata could not be loaded or changed.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +89,7 @@ impl MetadataService {
             NewPartition {
                 name: TopicPartition::new(METADATA_TOPIC, 0),
                 topic_id: METADATA_TOPIC_ID,
-                settings: LogSettings { retention_age: None, ..LogSettings::default() },
+                settings: log_settings(),
                 durability: Durability::Fsync,
                 epoch: LeaderEpoch::ZERO,
             },
@@ -130,7 +135,7 @@ impl MetadataService {
         start.register(registration)?;
         let records = start.records;
         self.append(&records, now).await?;
-        let image = Arc::new(image);
+        let image = self.shortened(image, now).await;
         topic_loader::apply(services, &image, &everything(&image), now).await;
         *self.image.write() = image;
         self.loaded.store(true, Ordering::Release);
@@ -193,11 +198,36 @@ impl MetadataService {
         let mut next = MetadataImage::clone(image);
         let delta = next.apply_all(records)?;
         self.append(records, now).await?;
-        let next = Arc::new(next);
+        let next = self.shortened(next, now).await;
         // Topics are served before they are named: a client that sees one can use it.
         topic_loader::apply(services, &next, &delta, now).await;
         *self.image.write() = next;
         Ok(())
+    }
+
+    /// Writes a snapshot and lets the log begin with it, where the log has grown long beside what it
+    /// says. A failure leaves the log as it was, which is long but right.
+    async fn shortened(&self, image: MetadataImage, now: Now) -> Arc<MetadataImage> {
+        let records = image.end().since(self.log.watermarks().log_start);
+        let worth = image.snapshot_len().saturating_mul(LOG_PER_SNAPSHOT) + SHORT_LOG;
+        if usize::try_from(records).unwrap_or(0) < worth {
+            return Arc::new(image);
+        }
+        let snapshot = image.snapshot();
+        let first = image.end();
+        let mut next = image.clone();
+        let written = match next.apply_all(&snapshot) {
+            Ok(_) => self.append(&snapshot, now).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "the metadata log is not shortened");
+            return Arc::new(image);
+        }
+        if let Err(error) = self.log.delete_records(first) {
+            tracing::warn!(%error, "the metadata log keeps what its snapshot replaces");
+        }
+        Arc::new(next)
     }
 
     async fn append(&self, records: &[MetadataRecord], now: Now) -> Result<(), MetadataError> {
@@ -294,6 +324,18 @@ fn everything(image: &MetadataImage) -> MetadataDelta {
     delta
 }
 
+/// Segments small enough that what a snapshot replaces leaves the disk; batches as large as a command
+/// makes them, up to every partition of a large cluster.
+fn log_settings() -> LogSettings {
+    LogSettings {
+        retention_age: None,
+        retention_bytes: None,
+        segment_bytes: SEGMENT_BYTES,
+        max_message_bytes: BATCH_BYTES_MAX as u32,
+        ..LogSettings::default()
+    }
+}
+
 /// One batch of all records: they are applied together or not at all.
 fn encode(records: &[MetadataRecord], now: Now) -> Result<LeaderBatch, MetadataError> {
     let failed = |error: BuildError| MetadataError::Batch(error.to_string());
@@ -313,8 +355,11 @@ fn encode(records: &[MetadataRecord], now: Now) -> Result<LeaderBatch, MetadataE
 }
 
 fn replay(log: &Arc<Partition>) -> Result<MetadataImage, MetadataError> {
-    let mut image = MetadataImage::default();
     let mut from = log.watermarks().log_start;
+    let mut image = MetadataImage::starting_at(from);
+    // A log may begin amid records whose beginnings are gone: what a snapshot has replaced, and whose
+    // start offset was not on disk before a crash. The snapshot then follows.
+    let mut gap: Option<ApplyError> = None;
     loop {
         let plan = ReadPlan {
             from,
@@ -324,7 +369,7 @@ fn replay(log: &Arc<Partition>) -> Result<MetadataImage, MetadataError> {
         };
         let read = log.read(plan)?.read;
         if read.is_empty() {
-            return Ok(image);
+            return gap.map_or(Ok(image), |error| Err(error.into()));
         }
         from = read.next_offset;
         let bytes = read.to_bytes().map_err(MetadataError::Read)?;
@@ -337,7 +382,13 @@ fn replay(log: &Arc<Partition>) -> Result<MetadataImage, MetadataError> {
                 let record = record.map_err(|error| damaged(&error))?;
                 let decoded = MetadataRecord::decode(record.value.unwrap_or_default())
                     .map_err(|error| MetadataError::Record { offset: record.offset, error })?;
-                image.apply_all([&decoded])?;
+                if decoded == MetadataRecord::Snapshot {
+                    gap = None;
+                    image = MetadataImage::starting_at(record.offset);
+                }
+                if gap.is_none() {
+                    gap = image.apply_all([&decoded]).err();
+                }
             }
         }
     }

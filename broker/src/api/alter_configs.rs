@@ -70,6 +70,7 @@ impl ApiHandler for AlterConfigs {
 fn response(target: &AlterTarget, code: i16) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
         .with_error_code(code)
+        .with_error_message(None)
         .with_resource_type(target.kind)
         .with_resource_name(wire::text(&target.name))
 }

@@ -42,6 +42,7 @@ impl ApiHandler for CreatePartitions {
                         CreatePartitionsTopicResult::default()
                             .with_name(name)
                             .with_error_code(code.code())
+                            .with_error_message(None)
                     })
                     .collect(),
             };

@@ -66,7 +66,10 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
 }
 
 fn refused(name: TopicName, code: ErrorCode) -> CreatableTopicResult {
-    CreatableTopicResult::default().with_name(name).with_error_code(code.code())
+    CreatableTopicResult::default()
+        .with_name(name)
+        .with_error_code(code.code())
+        .with_error_message(None)
 }
 
 fn result(name: &str, topic: Result<CreatedTopic, ControllerError>) -> CreatableTopicResult {

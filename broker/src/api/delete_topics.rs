@@ -55,6 +55,7 @@ fn refused(topic: DoomedTopic, code: ErrorCode) -> DeletableTopicResult {
         .with_name(named(topic.name))
         .with_topic_id(topic.id)
         .with_error_code(code.code())
+        .with_error_message(None)
 }
 
 fn result(topic: DeletedTopic, version: i16) -> DeletableTopicResult {

@@ -94,6 +94,7 @@ fn alterations(resource: AlterConfigsResource) -> ResourceAlterations {
 fn response(target: &AlterTarget, code: i16) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
         .with_error_code(code)
+        .with_error_message(None)
         .with_resource_type(target.kind)
         .with_resource_name(wire::text(&target.name))
 }

@@ -45,6 +45,7 @@ impl MetadataImage {
         delta: &mut MetadataDelta,
     ) -> Result<(), ApplyError> {
         match record {
+            MetadataRecord::Snapshot => *self = Self::starting_at(self.end),
             MetadataRecord::Cluster { id } => self.cluster_id = id.as_str().into(),
             MetadataRecord::Topic { name, id } => self.apply_topic(name, *id)?,
             MetadataRecord::Partition { topic_id, partition, .. } => {
@@ -246,8 +247,17 @@ impl MetadataImage {
         Arc::make_mut(&mut self.brokers).insert(registration.id, Arc::new(broker));
     }
 
+    /// The records of a snapshot: applied to any image they give this one, but for
+    /// [`end`](Self::end). To be appended as one batch, after which the log may begin with it.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<MetadataRecord> {
+        let mut records = vec![MetadataRecord::Snapshot];
+        records.extend(self.to_records());
+        records
+    }
+
     /// Records that give this image when they are applied to an empty one, but for
-    /// [`end`](Self::end): the content of a snapshot.
+    /// [`end`](Self::end).
     #[must_use]
     pub fn to_records(&self) -> Vec<MetadataRecord> {
         let mut records = vec![MetadataRecord::Cluster { id: self.cluster_id().to_owned() }];

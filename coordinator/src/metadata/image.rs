@@ -145,6 +145,19 @@ impl BrokerImage {
 }
 
 impl MetadataImage {
+    /// Nothing, for a log whose first record has this offset.
+    #[must_use]
+    pub fn starting_at(first: Offset) -> Self {
+        Self { end: first, ..Self::default() }
+    }
+
+    /// About how many records a snapshot has: enough to see whether one is worth it.
+    #[must_use]
+    pub fn snapshot_len(&self) -> usize {
+        let partitions: usize = self.topics().map(|topic| topic.partitions.len() + 1).sum();
+        partitions + self.configs.len() + 2 * self.brokers.len() + self.features.len()
+    }
+
     /// The offset of the next record of the metadata log.
     #[must_use]
     pub const fn end(&self) -> Offset {

@@ -24,6 +24,9 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum MetadataRecord {
+    /// Everything before is forgotten: the records after this one, of the same batch, are all there
+    /// is. It lets the log begin here.
+    Snapshot,
     /// The cluster's identity, first of every log.
     Cluster { id: String },
     /// A new topic without partitions yet.

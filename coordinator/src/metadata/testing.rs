@@ -89,6 +89,10 @@ impl Cluster {
         restored.apply_all(&self.image.to_records()).unwrap();
         restored.end = self.image.end;
         assert_eq!(restored, self.image, "a snapshot gives the image");
+        let mut forgotten = self.image.clone();
+        forgotten.apply_all(&self.image.snapshot()).unwrap();
+        forgotten.end = self.image.end;
+        assert_eq!(forgotten, self.image, "a snapshot on top of the log gives the image");
     }
 }
 

@@ -10,6 +10,7 @@ fn id(value: u128) -> Uuid {
 
 pub(crate) fn samples() -> Vec<MetadataRecord> {
     vec![
+        MetadataRecord::Snapshot,
         MetadataRecord::Cluster { id: "c1".into() },
         MetadataRecord::Topic { name: "t".into(), id: id(7 << 64) },
         MetadataRecord::Partition {
@@ -120,7 +121,7 @@ proptest! {
 
     #[test]
     fn a_record_with_a_changed_byte_never_panics(
-        which in 0usize..12, at in any::<prop::sample::Index>(), byte: u8,
+        which in 0usize..13, at in any::<prop::sample::Index>(), byte: u8,
     ) {
         let record = &samples()[which];
         let mut bytes = record.encode().unwrap().to_vec();
