@@ -14,7 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// What makes a single node on a developer's machine pleasant; Kafka's own defaults are for
-/// clusters. Durability is not among them: `dev --data` keeps what it acknowledged, as `serve` does.
+/// clusters. Durability is not among them: `dev --data` keeps what it acknowledged, as `serve`
+/// does.
 const DEV_DEFAULTS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.replication.factor", "1"),
