@@ -62,6 +62,9 @@ fn delete(
         return Err(ErrorCode::InvalidTopicException);
     }
     let partition = entry.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if !entry.config.cleanup_policy.delete {
+        return Err(ErrorCode::PolicyViolation);
+    }
     let to = match offset {
         HIGH_WATERMARK => partition.high_watermark(),
         offset => Offset(offset),

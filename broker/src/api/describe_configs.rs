@@ -87,7 +87,8 @@ fn describe(
     };
     match kind {
         ResourceType::Topic => {
-            topic_name::check(name).map_err(|_| invalid(wire::MALFORMED_REQUEST))?;
+            topic_name::check(name)
+                .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
             if image.topic(name).is_none() {
                 return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
             }

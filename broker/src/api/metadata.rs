@@ -39,6 +39,9 @@ impl ApiHandler for Metadata {
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=13;
 
     fn handle(ctx: &RequestContext, request: MetadataRequest) -> Reply<MetadataResponse> {
+        if ctx.version < IDS_FROM && asks_by_id(&request) {
+            return Reply::message(refused(request));
+        }
         let image = ctx.services.metadata.image();
         let missing = missing(ctx, &request, &image);
         if missing.is_empty() {
@@ -50,6 +53,26 @@ impl ApiHandler for Metadata {
             respond(&ctx, &request, &ctx.services.metadata.image(), &failed)
         })
     }
+}
+
+/// Versions 10 and 11 have the fields but not the right to use them.
+fn asks_by_id(request: &MetadataRequest) -> bool {
+    let mut asked = request.topics.iter().flatten();
+    asked.any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
+}
+
+/// The whole request refused, with nothing of the cluster in the answer (as Kafka has it).
+fn refused(request: MetadataRequest) -> MetadataResponse {
+    let topics = request.topics.into_iter().flatten().map(|topic| {
+        MetadataResponseTopic::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_name(Some(topic.name.unwrap_or_default()))
+            .with_topic_authorized_operations(wire::OPERATIONS_NOT_ASKED)
+    });
+    MetadataResponse::default()
+        .with_controller_id(BrokerId(-1))
+        .with_topics(topics.collect())
+        .with_cluster_authorized_operations(wire::OPERATIONS_NOT_ASKED)
 }
 
 /// Names that are asked for, unknown, and may be created.
@@ -80,7 +103,12 @@ fn respond(
         image.topics().map(|topic| described(topic, topic_operations)).collect()
     } else {
         let asked = request.topics.iter().flatten();
-        asked.map(|asked| one(ctx, asked, image, failed, topic_operations)).collect()
+        let mut answered = BTreeSet::new();
+        // A topic is told once, however often and in whichever way it was asked for.
+        asked
+            .map(|asked| one(ctx, asked, image, failed, topic_operations))
+            .filter(|topic| answered.insert((topic.name.clone(), topic.topic_id)))
+            .collect()
     };
     MetadataResponse::default()
         .with_brokers(brokers(ctx, image))

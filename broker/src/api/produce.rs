@@ -53,6 +53,7 @@ struct Refusal {
     message: Option<String>,
     /// Index in the batch and reason of each record that is at fault.
     records: Vec<(i32, String)>,
+    log_start: Option<Offset>,
 }
 
 struct TopicOutcome {
@@ -168,10 +169,13 @@ fn produce_partition(
             ),
         ));
     }
-    let batch = validate(&records, topic.rules_for(ctx.version), ctx.now.wall)?;
+    // Kafka tells where the log starts when it was the log that refused the records.
+    let log_start = || partition.watermarks().log_start;
+    let batch = validate(&records, topic.rules_for(ctx.version), ctx.now.wall)
+        .map_err(|error| Refusal::of_batch(&error, log_start()))?;
     if batch.header.attributes.is_transactional() {
         return Err(Refusal::of(
-            ErrorCode::InvalidTxnState,
+            ErrorCode::TransactionalIdAuthorizationFailed,
             "transactions are not served by this version of Ottla".to_owned(),
         ));
     }
@@ -183,7 +187,9 @@ fn produce_partition(
         origin: AppendOrigin::Client,
         frame_bytes: ctx.frame_bytes,
     };
-    let appended = partition.append(&append, ctx.now, wait)?;
+    let appended = partition
+        .append(&append, ctx.now, wait)
+        .map_err(|error| Refusal::of_log(&error, log_start()))?;
     topic.metrics.messages_in.inc_by(count);
     topic.metrics.bytes_in.inc_by(records.len() as u64);
     Ok((partition, appended))
@@ -244,11 +250,54 @@ fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
 
 impl Refusal {
     fn of(code: ErrorCode, message: String) -> Self {
-        Self { code, message: Some(message), records: Vec::new() }
+        Self { message: Some(message), ..Self::from(code) }
+    }
+
+    /// Kafka knows no log yet where it looks at a request before its topics, and forgets the log's
+    /// start for damaged and oversized batches (`ReplicaManager.appendToLocalLog`).
+    fn of_batch(error: &ValidationError, log_start: Offset) -> Self {
+        let before_the_log = matches!(
+            error,
+            ValidationError::NoBatch
+                | ValidationError::SeveralBatches
+                | ValidationError::OldMagic(_)
+                | ValidationError::ZstdTooEarly { .. }
+        );
+        let records = match error {
+            ValidationError::Records { issues, .. } => {
+                issues.iter().map(|issue| (issue.index, issue.kind.to_string())).collect()
+            }
+            _ => Vec::new(),
+        };
+        let refusal = Self { records, ..Self::of(error.code(), error.to_string()) };
+        if before_the_log { refusal } else { refusal.with_log_start(log_start) }
+    }
+
+    fn of_log(error: &PartitionError, log_start: Offset) -> Self {
+        Self::of(error.code(), error.to_string()).with_log_start(log_start)
+    }
+
+    fn with_log_start(mut self, log_start: Offset) -> Self {
+        let forgotten = matches!(
+            self.code,
+            ErrorCode::CorruptMessage
+                | ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::KafkaStorageError
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::UnknownTopicOrPartition
+        );
+        self.log_start = (!forgotten).then_some(log_start);
+        self
     }
 
     fn clone(&self) -> Self {
-        Self { code: self.code, message: self.message.clone(), records: self.records.clone() }
+        Self {
+            code: self.code,
+            message: self.message.clone(),
+            records: self.records.clone(),
+            log_start: self.log_start,
+        }
     }
 
     fn fill(self, response: PartitionProduceResponse) -> PartitionProduceResponse {
@@ -263,6 +312,7 @@ impl Refusal {
             .collect();
         response
             .with_error_code(self.code.code())
+            .with_log_start_offset(self.log_start.map_or(-1, |offset| offset.0))
             .with_record_errors(records)
             .with_error_message(self.message.map(|message| wire::text(&message)))
     }
@@ -270,24 +320,6 @@ impl Refusal {
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new() }
-    }
-}
-
-impl From<PartitionError> for Refusal {
-    fn from(error: PartitionError) -> Self {
-        Self::of(error.code(), error.to_string())
-    }
-}
-
-impl From<ValidationError> for Refusal {
-    fn from(error: ValidationError) -> Self {
-        let records = match &error {
-            ValidationError::Records { issues, .. } => {
-                issues.iter().map(|issue| (issue.index, issue.kind.to_string())).collect()
-            }
-            _ => Vec::new(),
-        };
-        Self { code: error.code(), message: Some(error.to_string()), records }
+        Self { code, message: None, records: Vec::new(), log_start: None }
     }
 }

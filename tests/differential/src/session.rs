@@ -240,6 +240,7 @@ impl Session {
             Value::Object(map) => {
                 let topic =
                     ["Name", "TopicName", "Topic"].iter().find_map(|k| map.get(*k)?.as_str());
+                let topic = topic.filter(|name| !name.is_empty());
                 if let (Some(topic), Some(id)) = (topic, map.get("TopicId").and_then(Value::as_str))
                     && id.bytes().any(|b| b != b'0')
                 {
@@ -263,7 +264,7 @@ impl Session {
                 map.iter()
                     .map(|(k, v)| match k.as_str() {
                         "Value" if local && !v.is_null() => (k.clone(), "<local>".into()),
-                        "HighWatermark" | "LogEndOffset" if quorum => {
+                        "HighWatermark" | "LogEndOffset" | "LeaderEpoch" if quorum => {
                             (k.clone(), (v.as_i64() >= Some(0)).into())
                         }
                         _ if quorum && (v.is_array() || v.is_object()) => {

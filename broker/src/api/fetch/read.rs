@@ -159,7 +159,7 @@ impl PartitionAnswer {
             .with_high_watermark(-1)
             .with_last_stable_offset(-1)
             .with_log_start_offset(-1)
-            .with_aborted_transactions(None)
+            .with_aborted_transactions(Some(Vec::new()))
             .with_records(Some(bytes::Bytes::new()));
         if let Some(topic) = &self.topic {
             topic.metrics.fetch_requests.inc();

@@ -202,14 +202,10 @@ fn incremental(s: &mut Session) -> Result<()> {
                 on(4, "", json!([op("log.cleaner.threads", set, "x".into())])),
                 false,
             ),
-            (
-                "all brokers",
-                on(4, "", json!([op("log.retention.ms", set, "77777777".into())])),
-                false,
-            ),
+            ("all brokers", on(4, "", json!([op("background.threads", set, "9".into())])), false),
             (
                 "all brokers, delete",
-                on(4, "", json!([op("log.retention.ms", delete, Value::Null)])),
+                on(4, "", json!([op("background.threads", delete, Value::Null)])),
                 false,
             ),
             (
