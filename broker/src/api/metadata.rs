@@ -67,6 +67,7 @@ fn refused(request: MetadataRequest) -> MetadataResponse {
         MetadataResponseTopic::default()
             .with_error_code(ErrorCode::InvalidRequest.code())
             .with_name(Some(topic.name.unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
             .with_topic_authorized_operations(wire::OPERATIONS_NOT_ASKED)
     });
     MetadataResponse::default()

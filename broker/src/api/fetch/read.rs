@@ -167,7 +167,18 @@ impl PartitionAnswer {
             topic.metrics.fetch_failures.inc_by(u64::from(self.outcome.is_err()));
         }
         let read = match self.outcome {
-            Err(code) => return data.with_error_code(code.code()),
+            Err(code) => {
+                // Kafka has no list where a log was read in vain, and an empty one where it found
+                // no log to read.
+                let no_log = matches!(
+                    code,
+                    ErrorCode::UnknownTopicOrPartition
+                        | ErrorCode::UnknownTopicId
+                        | ErrorCode::InconsistentTopicId
+                );
+                let aborted = no_log.then(Vec::new);
+                return data.with_error_code(code.code()).with_aborted_transactions(aborted);
+            }
             Ok(Outcome::Diverging { epoch, end, read }) => {
                 data.diverging_epoch =
                     EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0);
