@@ -131,6 +131,11 @@ impl LogDir {
         })?;
         let (meta, directory_id) = identify(&*fs, &path, identity)?;
         let was_clean = take_clean_shutdown(&*fs, &path)?;
+        if was_clean.is_none() {
+            // Folders that a killed process made: their names may be in the cache only, and logs
+            // sync no more than what is in their own.
+            fs.sync_dir(&path).map_err(io)?;
+        }
         Ok(Self {
             fs,
             path,

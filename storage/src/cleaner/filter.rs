@@ -36,6 +36,10 @@ pub struct LastRecord {
 pub(super) struct Filter<'a> {
     pub(super) map: &'a OffsetMap,
     pub(super) producers: &'a BTreeMap<ProducerId, LastRecord>,
+    /// The last batch of each producer in the dirty part.
+    pub(super) dirty_producers: &'a BTreeMap<ProducerId, Offset>,
+    /// From here on nothing is cleaned, and a power cut may take what is there.
+    pub(super) first_uncleanable: Offset,
     pub(super) now: Timestamp,
     pub(super) delete_retention_millis: i64,
 }
@@ -111,14 +115,27 @@ impl Filter<'_> {
         header.delete_horizon().is_some_and(|horizon| horizon <= self.now)
     }
 
+    /// Whether the batch says what its producer had reached. Where the producer went on behind the
+    /// part that is cleaned, that is its last batch within: the later ones are not durable yet.
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
         if !header.has_producer_id() {
             return false;
         }
-        self.producers.get(&header.producer_id).is_some_and(|last| match last.last_data_offset {
-            Some(offset) => header.last_offset() == offset,
-            None => header.attributes.is_control() && header.producer_epoch == last.epoch,
-        })
+        let Some(last) = self.producers.get(&header.producer_id) else { return false };
+        let Some(offset) = last.last_data_offset else {
+            return header.attributes.is_control() && header.producer_epoch == last.epoch;
+        };
+        if offset < self.first_uncleanable {
+            return header.last_offset() == offset;
+        }
+        if header.attributes.is_control() {
+            return false;
+        }
+        match self.dirty_producers.get(&header.producer_id) {
+            Some(offset) => header.last_offset() == *offset,
+            // It lies in the clean part, where only batches that had to stay are left empty.
+            None => true,
+        }
     }
 
     fn filter_records(

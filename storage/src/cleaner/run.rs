@@ -3,10 +3,10 @@
 //! Owns: the order of the steps and the report. Never: changes the log's own files; each group is
 //! handed back to be swapped in under the lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use ottla_protocol::model::{Offset, Timestamp};
+use ottla_protocol::model::{Offset, ProducerId, Timestamp};
 use ottla_protocol::records::Batch;
 
 use super::filter::{Filter, Outcome, Place, RECORDS_BYTES_MAX, marker_of};
@@ -24,6 +24,7 @@ pub struct CleanRun {
     map: OffsetMap,
     groups: VecDeque<Vec<SourceSegment>>,
     transactions: CleanedTransactions,
+    dirty_producers: BTreeMap<ProducerId, Offset>,
     now: Timestamp,
     report: CleanReport,
 }
@@ -52,7 +53,7 @@ impl CleanRun {
         let records = plan.first_uncleanable.since(plan.first_dirty).max(0) as u64;
         let mut map = OffsetMap::new(memory.bytes, records, memory.seeds);
         let mut report = CleanReport::default();
-        map_keys(&plan, &mut map, &mut report, budget)?;
+        let dirty_producers = map_keys(&plan, &mut map, &mut report, budget)?;
         report.keys = map.len() as u64;
         report.cleaned_up_to = map.latest().next().max(plan.first_dirty);
         let mut sources = std::mem::take(&mut plan.segments);
@@ -63,7 +64,7 @@ impl CleanRun {
         let first = sources.first().map_or(Offset::ZERO, |segment| segment.base);
         transactions.expect(plan.aborted.iter().filter(|txn| txn.last_offset >= first).copied());
         let groups = group(sources, limits).into();
-        Ok(Self { plan, map, groups, transactions, now, report })
+        Ok(Self { plan, map, groups, transactions, dirty_producers, now, report })
     }
 
     /// Writes the next group's `.cleaned` files; `None` when all is done. The group is to be swapped
@@ -105,10 +106,16 @@ impl CleanRun {
         let filter = Filter {
             map: &self.map,
             producers: &self.plan.producers,
+            dirty_producers: &self.dirty_producers,
+            first_uncleanable: self.plan.first_uncleanable,
             now: self.now,
             delete_retention_millis: self.plan.delete_retention_millis,
         };
         let base = sources.first().map_or(Offset::ZERO, |segment| segment.base);
+        // The final names of the swap before this one: opening takes a `.swap` beside a `.cleaned`
+        // for half of a group, as Kafka does, and removes it.
+        let io = |source| CleanError::Io { base, source };
+        self.plan.fs.sync_dir(&self.plan.dir).map_err(io)?;
         let interval = self.plan.index_interval_bytes;
         let mut writer = SegmentWriter::create(&*self.plan.fs, &self.plan.dir, base, interval)?;
         let mut changed = if sources.len() > 1 { Changed::Yes } else { Changed::No };
@@ -168,13 +175,15 @@ fn keep(
     })
 }
 
-/// Fills the map from the dirty part, until its end or until it is full.
+/// Fills the map from the dirty part, until its end or until it is full. Answers where each
+/// producer's last batch in that part is.
 fn map_keys(
     plan: &CleanPlan,
     map: &mut OffsetMap,
     report: &mut CleanReport,
     budget: &mut dyn CleanBudget,
-) -> Result<(), CleanError> {
+) -> Result<BTreeMap<ProducerId, Offset>, CleanError> {
+    let mut producers = BTreeMap::new();
     let (start, end) = (plan.first_dirty, plan.first_uncleanable);
     let mut transactions = CleanedTransactions::default();
     transactions.expect(plan.aborted.iter().filter(|txn| txn.last_offset >= start).copied());
@@ -193,20 +202,23 @@ fn map_keys(
             }
             // Behind the end nothing is decided: a transaction there may still be aborted.
             if header.last_offset() >= end {
-                return Ok(());
+                return Ok(producers);
+            }
+            if header.has_producer_id() && !header.attributes.is_control() {
+                producers.insert(header.producer_id, header.last_offset());
             }
             let full = map_batch(&batch, start, map, &mut transactions)
                 .map_err(|fault| reader.inside(&bytes, fault))?;
             if full {
                 report.map_full = true;
-                return Ok(());
+                return Ok(producers);
             }
             map.cover(header.last_offset());
         }
         // Offsets that no batch has are as clean as can be.
         map.cover(segment.next_base.min(end).plus(-1));
     }
-    Ok(())
+    Ok(producers)
 }
 
 /// Whether the map ran full within the batch.

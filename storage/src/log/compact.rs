@@ -6,7 +6,7 @@
 //! # The swap
 //!
 //! ```text
-//!   .cleaned synced ─> (seal) ─> .swap, folder synced ─> old ones .deleted ─> live ─> (seal)
+//!   .cleaned synced ─> (seal) ─> .swap, synced ─> old .deleted, synced ─> live ─> (seal)
 //!   crash before: the old segments          crash behind: opening finishes the swap
 //! ```
 //!
@@ -33,9 +33,21 @@ enum SealOrder {
     Last,
 }
 
+/// Why a swap was not begun.
+#[derive(Debug)]
+enum Unprepared {
+    /// Everything is as it was once the new files are gone.
+    Unwritten(std::io::Error),
+    /// What is on the disk is unknown, as after every failed sync.
+    Unsynced(std::io::Error),
+}
+
 impl PartitionLog {
     /// What of this log can be cleaned, with the cleaner checkpoint's offset and the last stable
     /// offset. Cheap unless a compaction lag is set: then timestamps are looked up.
+    ///
+    /// Only what is flushed: a record that a power cut may take must not have superseded one that
+    /// was acknowledged. Whoever does not flush by itself (`page-cache`) does so before asking.
     ///
     /// # Errors
     ///
@@ -66,7 +78,7 @@ impl PartitionLog {
         let input = RangeInput {
             log_start: self.log_start,
             log_end: self.log_end,
-            last_stable,
+            last_stable: last_stable.min(self.flushed()),
             active_base: self.active().base(),
             cleaned_up_to,
             closed: &closed,
@@ -142,12 +154,15 @@ impl PartitionLog {
         };
         let shrinks = group.seal.log_bytes < self.segments[first].size();
         let order = if shrinks { SealOrder::First } else { SealOrder::Last };
-        if let Err(source) = self.prepare_swap(&group, order) {
-            let undone = self.undo_swap(&group);
-            if !undone {
-                self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
+        match self.prepare_swap(&group, order) {
+            Ok(()) => {}
+            Err(Unprepared::Unwritten(source)) if self.undo_swap(&group) => {
+                return Err(CleanError::Io { base, source });
             }
-            return Err(CleanError::Io { base, source });
+            Err(Unprepared::Unwritten(source) | Unprepared::Unsynced(source)) => {
+                self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
+                return Err(CleanError::Io { base, source });
+            }
         }
         let count = group.replaced.len();
         if let Err(source) = self.exchange_files(&group, first, now) {
@@ -192,15 +207,17 @@ impl PartitionLog {
     }
 
     /// From here on a crash ends with the new segment.
-    fn prepare_swap(&mut self, group: &CleanedGroup, order: SealOrder) -> std::io::Result<()> {
+    fn prepare_swap(&mut self, group: &CleanedGroup, order: SealOrder) -> Result<(), Unprepared> {
         if order == SealOrder::First {
             let record = crate::seal::encode(&group.seal);
-            self.seals.append(&self.folder, &record)?.sync_data()?;
+            let file = self.seals.append(&self.folder, &record).map_err(Unprepared::Unwritten)?;
+            file.sync_data().map_err(Unprepared::Unsynced)?;
         }
         for kind in &group.kinds {
-            self.rename(group.base(), *kind, FileStage::Cleaned, FileStage::Swap)?;
+            self.rename(group.base(), *kind, FileStage::Cleaned, FileStage::Swap)
+                .map_err(Unprepared::Unwritten)?;
         }
-        self.folder.fs.sync_dir(&self.folder.dir)
+        self.folder.fs.sync_dir(&self.folder.dir).map_err(Unprepared::Unsynced)
     }
 
     /// Takes back what `prepare_swap` did; false when that is not known to have worked.
@@ -236,6 +253,9 @@ impl PartitionLog {
                 }
             }
         }
+        // An old segment that comes back beside the finished new one would be one too many; beside
+        // a `.swap` it is removed again.
+        self.folder.fs.sync_dir(&self.folder.dir)?;
         // Indexes first: a log whose name is final has its indexes.
         for kind in group.kinds.iter().rev() {
             self.rename(group.base(), *kind, FileStage::Swap, FileStage::Live)?;

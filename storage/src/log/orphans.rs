@@ -46,6 +46,8 @@ pub(super) fn tidy(folder: &Folder, report: &mut RecoveryReport) -> Result<Listi
         .copied()
         .collect();
     remove(folder, &mut files, &orphans, report)?;
+    let abandoned = abandoned(&files);
+    remove(folder, &mut files, &abandoned, report)?;
     Ok(listing(&files))
 }
 
@@ -79,6 +81,23 @@ fn remove(
     Ok(())
 }
 
+/// The files of empty segments with others behind them: a roll that failed half way, after which
+/// the log went on in the segment before. Left there they would read as damage of that one.
+fn abandoned(files: &Files) -> Vec<SegmentFileName> {
+    let is_log =
+        |file: &SegmentFileName| file.kind == FileKind::Log && file.stage == FileStage::Live;
+    let last = files.keys().filter(|file| is_log(file)).map(|file| file.base).max();
+    let empty: BTreeSet<Offset> = files
+        .iter()
+        .filter(|(file, len)| is_log(file) && **len == 0 && Some(file.base) < last)
+        .map(|(file, _)| file.base)
+        .collect();
+    let of_empty = |file: &&SegmentFileName| {
+        file.kind != FileKind::ProducerSnapshot && empty.contains(&file.base)
+    };
+    files.keys().filter(of_empty).copied().collect()
+}
+
 /// Swaps that are complete replace the segments in their range.
 fn finish_swaps(
     folder: &Folder,
@@ -101,6 +120,10 @@ fn finish_swaps(
     }
     let replaced: Vec<SegmentFileName> = replaced.into_iter().collect();
     remove(folder, files, &replaced, report)?;
+    if !replaced.is_empty() {
+        // One that came back beside the finished segment would not be recognised any more.
+        folder.fs.sync_dir(&folder.dir).map_err(LogError::io("sync", &folder.dir))?;
+    }
     // Indexes first: a log whose name is final has its indexes.
     let (logs, others): (Vec<_>, Vec<_>) =
         swaps.into_iter().partition(|swap| swap.kind == FileKind::Log);

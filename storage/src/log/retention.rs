@@ -14,7 +14,7 @@ use ottla_protocol::records::BatchHeader;
 use super::PartitionLog;
 use super::append::is_full;
 use crate::error::{AppendError, LogError};
-use crate::file_name::{FileKind, FileStage};
+use crate::file_name::{FileKind, FileStage, SegmentFileName};
 use crate::index::offset::relative;
 use crate::segment::Segment;
 
@@ -69,12 +69,27 @@ impl PartitionLog {
         let base = self.log_end;
         // Without it, what transactions were open here could not be told once older segments go.
         self.take_producer_snapshot()?;
-        let fresh = Segment::create(&self.folder, base, now.wall)
-            .map_err(LogError::io("create a segment in", &dir))?;
+        let fresh = match Segment::create(&self.folder, base, now.wall) {
+            Ok(fresh) => fresh,
+            Err(source) => {
+                self.abandon_files(base);
+                return Err(LogError::io("create a segment in", &dir)(source));
+            }
+        };
         self.seal_active();
         self.segments.push(fresh);
         self.durability.dir(dir);
         Ok(())
+    }
+
+    /// Removes what a segment that could not be created left. What stays, opening removes.
+    fn abandon_files(&self, base: Offset) {
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = self.folder.path(SegmentFileName::live(base, kind));
+            if let Err(error) = self.folder.remove(&path) {
+                tracing::warn!(file = %path.display(), %error, "left behind by a failed roll");
+            }
+        }
     }
 
     /// Completes the active segment's indexes and notes what is true of it. Errors cost a rebuild

@@ -61,7 +61,15 @@ impl Model {
                 missing.push(*offset);
             }
         }
-        assert_eq!(missing, [0i64; 0], "from {from} to {}", self.end);
+        let keys: Vec<_> = missing
+            .iter()
+            .map(|offset| {
+                let key = &self.records[offset].key;
+                let same = self.records.iter().filter(|(_, record)| record.key == *key);
+                (*offset, same.map(|(offset, _)| *offset).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(missing, [0i64; 0], "from {from} to {}, of {keys:?} are missing", self.end);
     }
 
     /// Whether compaction may have dropped a record: a later one has its key, or it is a tombstone.

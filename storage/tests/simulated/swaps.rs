@@ -20,7 +20,7 @@ fn compacted() -> LogSettings {
 /// A log with five segments of twelve keys, flushed, the recovery point at its end.
 fn filled(seed: u64) -> (World, PartitionLog, Model) {
     let mut world = World::new(seed, SimOptions::default(), compacted());
-    let (mut log, _) = world.open(Shutdown::Unclean).expect("open");
+    let mut log = world.create();
     let mut model = Model::default();
     for round in 0..40i64 {
         let record = Record {

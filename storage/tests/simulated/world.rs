@@ -73,11 +73,23 @@ impl World {
         offsets.get(&Self::partition()).copied()
     }
 
+    /// The log of a new partition.
+    pub(crate) fn create(&self) -> PartitionLog {
+        let ctx = OpenContext::new(self.now(), LogResources::new(16, 1 << 16));
+        PartitionLog::create(self.fs(), Self::dir(), self.settings.clone(), &ctx).expect("create")
+    }
+
     /// Opens the log with what the checkpoints say.
     pub(crate) fn open(
         &self,
         shutdown: Shutdown,
     ) -> Result<(PartitionLog, RecoveryReport), LogError> {
+        // As `LogDir::open` does: a process that was killed may have made the folder.
+        self.sim.sync_dir(Path::new(DISK)).expect("sync");
+        if !self.sim.exists(&Self::dir()).expect("exists") {
+            // A crash took the folder before its first flush: it is made anew, as a driver does.
+            return Ok((self.create(), RecoveryReport::default()));
+        }
         let recovery_point = self.checkpointed(CheckpointKind::RecoveryPoint);
         let ctx = OpenContext {
             recovery_point: recovery_point.unwrap_or(Offset::ZERO),
