@@ -14,20 +14,20 @@ use std::time::Duration;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
-};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::Offset;
-use ottla_protocol::records::{ValidationError, validate};
-use ottla_replication::partition::{Appended, Partition, PartitionError};
+use ottla_protocol::records::validate;
+use ottla_replication::partition::{Appended, Partition};
 use ottla_replication::wait::{Countdown, Waiting};
 use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
-use super::error::KafkaError;
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
-use super::wire;
 use crate::topics::TopicEntry;
+
+mod refusal;
+
+use refusal::Refusal;
 
 const IDS_FROM: i16 = 13;
 
@@ -45,15 +45,6 @@ enum Acks {
 struct Outcome {
     index: i32,
     result: Result<(Arc<Partition>, Appended), Refusal>,
-}
-
-/// Why a partition's records were not taken.
-struct Refusal {
-    code: ErrorCode,
-    message: Option<String>,
-    /// Index in the batch and reason of each record that is at fault.
-    records: Vec<(i32, String)>,
-    log_start: Option<Offset>,
 }
 
 struct TopicOutcome {
@@ -246,80 +237,4 @@ fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
         .with_base_offset(info.first_offset.0)
         .with_log_append_time_ms(info.log_append_time.0)
         .with_log_start_offset(info.log_start.max(Offset::ZERO).0)
-}
-
-impl Refusal {
-    fn of(code: ErrorCode, message: String) -> Self {
-        Self { message: Some(message), ..Self::from(code) }
-    }
-
-    /// Kafka knows no log yet where it looks at a request before its topics, and forgets the log's
-    /// start for damaged and oversized batches (`ReplicaManager.appendToLocalLog`).
-    fn of_batch(error: &ValidationError, log_start: Offset) -> Self {
-        let before_the_log = matches!(
-            error,
-            ValidationError::NoBatch
-                | ValidationError::SeveralBatches
-                | ValidationError::OldMagic(_)
-                | ValidationError::ZstdTooEarly { .. }
-        );
-        let records = match error {
-            ValidationError::Records { issues, .. } => {
-                issues.iter().map(|issue| (issue.index, issue.kind.to_string())).collect()
-            }
-            _ => Vec::new(),
-        };
-        let refusal = Self { records, ..Self::of(error.code(), error.to_string()) };
-        if before_the_log { refusal } else { refusal.with_log_start(log_start) }
-    }
-
-    fn of_log(error: &PartitionError, log_start: Offset) -> Self {
-        Self::of(error.code(), error.to_string()).with_log_start(log_start)
-    }
-
-    fn with_log_start(mut self, log_start: Offset) -> Self {
-        let forgotten = matches!(
-            self.code,
-            ErrorCode::CorruptMessage
-                | ErrorCode::MessageTooLarge
-                | ErrorCode::RecordListTooLarge
-                | ErrorCode::KafkaStorageError
-                | ErrorCode::NotLeaderOrFollower
-                | ErrorCode::UnknownTopicOrPartition
-        );
-        self.log_start = (!forgotten).then_some(log_start);
-        self
-    }
-
-    fn clone(&self) -> Self {
-        Self {
-            code: self.code,
-            message: self.message.clone(),
-            records: self.records.clone(),
-            log_start: self.log_start,
-        }
-    }
-
-    fn fill(self, response: PartitionProduceResponse) -> PartitionProduceResponse {
-        let records = self
-            .records
-            .into_iter()
-            .map(|(index, message)| {
-                BatchIndexAndErrorMessage::default()
-                    .with_batch_index(index)
-                    .with_batch_index_error_message(Some(wire::text(&message)))
-            })
-            .collect();
-        response
-            .with_error_code(self.code.code())
-            .with_log_start_offset(self.log_start.map_or(-1, |offset| offset.0))
-            .with_record_errors(records)
-            .with_error_message(self.message.map(|message| wire::text(&message)))
-    }
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new(), log_start: None }
-    }
 }
