@@ -99,7 +99,7 @@ impl TopicConfig {
         overrides: &Values,
         broker_values: &Values,
     ) -> Result<Self, ConfigError> {
-        check_names(overrides)?;
+        check_each(overrides)?;
         let mut values = defaults(broker_values)?;
         values.extend(overrides.iter().map(|(name, text)| (name.clone(), text.clone())));
         let config = Self::from_typed(Typed::new(Scope::Topic, &values))?;
@@ -161,12 +161,14 @@ impl TopicConfig {
     }
 }
 
-/// Refuses names that are no topic keys.
-fn check_names(overrides: &Values) -> Result<(), ConfigError> {
-    match overrides.keys().find(|name| catalog::lookup(Scope::Topic, name).is_none()) {
-        Some(unknown) => Err(ConfigError::UnknownTopicKey(unknown.clone())),
-        None => Ok(()),
+/// Refuses names that are no topic keys, and values of keys that have no effect here, too.
+fn check_each(overrides: &Values) -> Result<(), ConfigError> {
+    for (name, text) in overrides {
+        let key = catalog::lookup(Scope::Topic, name)
+            .ok_or_else(|| ConfigError::UnknownTopicKey(name.clone()))?;
+        key.parse(text)?;
     }
+    Ok(())
 }
 
 /// What a topic without overrides gets from its broker (Kafka's `KafkaConfig.extractLogConfigMap`).

@@ -98,7 +98,7 @@ fn respond(
                 .with_host(host.clone())
                 .with_port(port)
                 .with_error_code(code.code())
-                .with_error_message(explained(code).map(wire::text))
+                .with_error_message(Some(wire::text(explained(code).unwrap_or_default())))
         };
         return FindCoordinatorResponse::default()
             .with_coordinators(keys.into_iter().map(coordinator).collect());

@@ -112,6 +112,12 @@ fn refusals_are_in_kafkas_words() {
 }
 
 #[test]
+fn keys_without_effect_are_checked_as_well() {
+    assert!(resolve(&[], &[("preallocate", "maybe")]).is_err());
+    assert!(resolve(&[], &[("preallocate", "true")]).is_ok());
+}
+
+#[test]
 fn compaction_limits_how_long_a_segment_stays_open() {
     let topic = [("cleanup.policy", "compact"), ("max.compaction.lag.ms", "9")];
     assert_eq!(resolve(&[], &topic).unwrap().segment_time_max(), Duration::from_millis(9));
