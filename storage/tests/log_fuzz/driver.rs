@@ -361,6 +361,9 @@ impl History {
         let target = self.model.end.plus(-back);
         let end = self.model.boundary(target);
         let now = self.now();
+        // Who cuts below the checkpointed log start writes the checkpoint first: otherwise opening
+        // goes on there, as Kafka does.
+        self.log_start = self.log_start.min(end);
         match self.log().truncate_to(target, now) {
             Ok(answer) => {
                 assert_eq!(answer, end);
