@@ -34,6 +34,8 @@ use crate::topic_loader;
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Kafka's `Uuid.METADATA_TOPIC_ID`.
 pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
+/// The epoch of a metadata log with one voter; Kafka's quorum has no epoch 0 with a leader either.
+const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(1);
 /// How much of the log is read at once while loading.
 const LOAD_BYTES: u32 = 1 << 20;
 /// No batch of the metadata log expands to more.
@@ -91,7 +93,7 @@ impl MetadataService {
                 topic_id: METADATA_TOPIC_ID,
                 settings: log_settings(),
                 durability: Durability::Fsync,
-                epoch: LeaderEpoch::ZERO,
+                epoch: FIRST_EPOCH,
             },
             now,
         )?;
