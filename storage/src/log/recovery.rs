@@ -447,8 +447,11 @@ impl PartitionLog {
         limit: Offset,
         expiry: Expiry,
     ) -> Result<(ProducerState, Offset), LogError> {
+        let first = self.segments.first().map_or(Offset::ZERO, Segment::base);
         let mut limit = limit;
-        while let Some(at) = latest_below(&self.snapshots, limit) {
+        // One from before the first segment knows transactions whose ends went with the segments
+        // in between: they would stay open for ever.
+        while let Some(at) = latest_below(&self.snapshots, limit).filter(|at| *at >= first) {
             let path = self.folder.path(SegmentFileName::live(at, FileKind::ProducerSnapshot));
             let bytes = self
                 .folder
@@ -466,7 +469,6 @@ impl PartitionLog {
             }
             limit = at.plus(-1);
         }
-        let first = self.segments.first().map_or(Offset::ZERO, Segment::base);
         Ok((ProducerState::starting_at(first), first))
     }
 }
