@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_config::{BrokerConfig, ByteSize, TopicConfig};
+use ottla_config::{BrokerConfig, TopicConfig};
 use ottla_coordinator::metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
 use ottla_protocol::model::{Now, TopicPartition, Uuid};
 use ottla_replication::partition::Partition;
 use ottla_replication::replicas::NewPartition;
-use ottla_storage::{CleanupPolicy, LogSettings};
+use ottla_storage::LogSettings;
 
 use crate::services::Services;
 use crate::topics::TopicEntry;
@@ -120,26 +120,9 @@ fn load_topic(services: &Services, topic: &TopicImage, config: TopicConfig, now:
 
 /// A topic's settings as its logs need them.
 fn log_settings(topic: &TopicConfig, broker: &BrokerConfig) -> LogSettings {
-    let u32_of = |bytes: ByteSize| u32::try_from(bytes.bytes()).unwrap_or(u32::MAX);
     LogSettings {
-        segment_bytes: u32_of(topic.segment_bytes),
-        segment_age: topic.segment_time,
-        segment_jitter: topic.segment_jitter,
-        index_bytes_max: u32_of(topic.segment_index_bytes),
-        index_interval_bytes: u32_of(topic.index_interval),
-        retention_age: topic.retention,
-        retention_bytes: topic.retention_bytes.map(ByteSize::bytes),
-        file_delete_delay: topic.file_delete_delay,
-        cleanup: match (topic.cleanup_policy.delete, topic.cleanup_policy.compact) {
-            (true, false) => CleanupPolicy::Delete,
-            (false, true) => CleanupPolicy::Compact,
-            (true, true) => CleanupPolicy::CompactAndDelete,
-            (false, false) => CleanupPolicy::Nothing,
-        },
-        max_message_bytes: u32_of(topic.max_message_bytes),
-        flush_messages: topic.flush_messages,
-        flush_age: topic.flush_interval,
         producer_id_expiration: broker.log.producer_id_expiration,
+        ..LogSettings::from(topic)
     }
 }
 

@@ -62,10 +62,20 @@ impl Replicas {
         }
     }
 
-    /// Writes how far each log is flushed, so that a recovery scans only beyond.
+    /// Writes from where each log would have to be examined after a crash, with a snapshot of its
+    /// producers, so that neither costs much.
     pub fn checkpoint_recovery_points(&self) {
+        for partition in self.all() {
+            let taken = partition.maintain(|log, _| match log.log_end() > log.log_start() {
+                true => log.take_producer_snapshot(),
+                false => Ok(()),
+            });
+            if let Ok(Err(error)) = taken {
+                tracing::warn!(partition = %partition.name(), %error, "no producer snapshot");
+            }
+        }
         self.checkpoint(CheckpointKind::RecoveryPoint, |placed| {
-            placed.partition.inspect(|log, _| log.flushed()).ok()
+            placed.partition.inspect(|log, _| log.recovery_point()).ok()
         });
         self.checkpoint(CheckpointKind::Replication, |placed| {
             Some(placed.partition.high_watermark())
