@@ -40,7 +40,7 @@ pub struct TopicConfig {
     pub segment_bytes: ByteSize,
     pub segment_index_bytes: ByteSize,
     pub segment_jitter: Duration,
-    pub segment_time: Duration,
+    pub(crate) segment_time: Duration,
     pub durability: Durability,
 }
 
