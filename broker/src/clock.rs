@@ -52,6 +52,55 @@ impl TimeSource for SystemClock {
     }
 }
 
+/// Clocks that stand still until a test moves them.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct ManualClock {
+    state: parking_lot::Mutex<ManualState>,
+}
+
+#[cfg(test)]
+#[derive(Debug, Default)]
+struct ManualState {
+    elapsed: Duration,
+    sleepers: Vec<(MonoTime, tokio::sync::oneshot::Sender<()>)>,
+}
+
+#[cfg(test)]
+impl ManualClock {
+    /// Moves both clocks on and ends the sleeps that are due.
+    pub(crate) fn advance(&self, span: Duration) {
+        let mut state = self.state.lock();
+        state.elapsed += span;
+        let now = MonoTime::from_start(state.elapsed);
+        let (due, later) = state.sleepers.drain(..).partition(|(deadline, _)| *deadline <= now);
+        state.sleepers = later;
+        let _woken: Vec<_> = Vec::into_iter(due).map(|(_, sleeper)| sleeper.send(())).collect();
+    }
+}
+
+#[cfg(test)]
+impl TimeSource for ManualClock {
+    fn now(&self) -> Now {
+        const WALL_START: i64 = 1_700_000_000_000;
+        let elapsed = self.state.lock().elapsed;
+        let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        Now { mono: MonoTime::from_start(elapsed), wall: Timestamp(WALL_START + millis) }
+    }
+
+    fn sleep_until(&self, deadline: MonoTime) -> Sleep {
+        let mut state = self.state.lock();
+        if deadline <= MonoTime::from_start(state.elapsed) {
+            return Box::pin(std::future::ready(()));
+        }
+        let (wake, woken) = tokio::sync::oneshot::channel();
+        state.sleepers.push((deadline, wake));
+        Box::pin(async move {
+            let _woken_or_forever = woken.await;
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

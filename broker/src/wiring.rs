@@ -178,6 +178,12 @@ impl Broker {
         self.services.node_id
     }
 
+    /// The parts, for tests of one of them.
+    #[cfg(test)]
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
     /// Stops accepting, answers what was accepted, flushes, and marks the logs as cleanly closed.
     pub async fn shutdown(mut self) {
         self.services.draining.store(true, Ordering::Release);

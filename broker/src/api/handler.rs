@@ -102,6 +102,16 @@ pub(crate) enum Outcome {
     Disconnect(String),
 }
 
+impl Outcome {
+    /// Bytes that it will write.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Write(frame) => frame.len(),
+            Self::Silent | Self::Disconnect(_) => 0,
+        }
+    }
+}
+
 /// The erased [`Reply`].
 #[allow(missing_debug_implementations, reason = "holds a future")]
 pub(crate) enum Dispatched {

@@ -1,8 +1,10 @@
 //! One client connection: a single task that reads frames, runs handlers and writes responses.
 //!
 //! Owns: the order of responses, how many requests may be under way, idle and first-frame
-//! deadlines. Never: what a request means. Invariant: responses leave in request order; a request is
-//! dispatched only after its frame's bytes were reserved and the guard has passed its body.
+//! deadlines. Never: what a request means. Invariants: responses leave in request order; a request is
+//! dispatched only after its frame's bytes were reserved and the guard has passed its body; a request
+//! that is refused ends the connection only after everything before it was answered, as in Kafka,
+//! which does not look at a request before the answer to the one before it has left.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,6 +32,9 @@ const PIPELINE_MAX: usize = 1024;
 const RESERVE_ABOVE: usize = 4 * 1024;
 /// Answers that wait for the socket beyond this many bytes stop the reading of requests.
 const OUTBOUND_MAX: usize = 256 * 1024;
+/// What a closing connection still takes from its peer, so that the close is no reset: a reset may
+/// overtake the answers.
+const DISCARD_MAX: usize = 1024 * 1024;
 /// Requests one wake-up serves before other connections get their turn.
 const TURN_MAX: usize = 128;
 /// How long a new connection may take for its first frame.
@@ -51,6 +56,8 @@ type Reserving = Pin<Box<dyn Future<Output = Option<Reservation>> + Send>>;
 /// A request whose response has not been written.
 struct Pending {
     reply: Later,
+    /// Length of an answer that is complete, zero for others.
+    answer_bytes: usize,
     #[allow(dead_code, reason = "held until the response is written")]
     reservation: Option<Reservation>,
 }
@@ -62,6 +69,10 @@ pub(crate) struct Connection {
     inbound: Inbound,
     outbound: Outbound,
     pending: VecDeque<Pending>,
+    /// Bytes of answers in `pending` that are complete and wait for their turn.
+    answered_bytes: usize,
+    /// Why the connection ends once what came before is answered; nothing is read any more.
+    refused: Option<String>,
     client_ids: ClientIds,
     /// Bytes reserved for the frame at the head of `inbound`, once they were granted.
     reserved: Option<Reservation>,
@@ -84,6 +95,8 @@ impl Connection {
             inbound: Inbound::new(services.edge.frame_bytes_max),
             outbound: Outbound::default(),
             pending: VecDeque::new(),
+            answered_bytes: 0,
+            refused: None,
             client_ids: ClientIds::default(),
             reserved: None,
             reserving: None,
@@ -117,65 +130,106 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>, draining: bool) -> ControlFlow<End> {
         let mut turn = TURN_MAX;
         loop {
-            let answered = self.poll_answers(cx)?;
+            let answered = self.poll_answers(cx);
+            let full = self.is_full();
             self.poll_write(cx)?;
-            if draining && self.pending.is_empty() && self.outbound.is_empty() {
-                return ControlFlow::Break(End::ShuttingDown);
+            // Answers that found no room find some now, and only this round would ask them.
+            let drained = full && !self.is_full();
+            let mut read = false;
+            if self.refused.is_none() && !draining {
+                read = self.poll_read(cx, &mut turn)?;
             }
-            let read = !draining && self.poll_read(cx, &mut turn)?;
-            if self.peer_closed && self.pending.is_empty() && self.outbound.is_empty() {
-                return ControlFlow::Break(End::PeerClosed);
+            if let ControlFlow::Break(end) = self.ended(draining) {
+                return ControlFlow::Break(end);
             }
             if turn == 0 {
                 cx.waker().wake_by_ref();
                 return ControlFlow::Continue(());
             }
-            if !answered && !read {
+            if !answered && !read && !drained {
                 return self.poll_idle(cx);
             }
         }
     }
 
-    /// Moves answers from the head of the queue to the outbound segments.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> ControlFlow<End, bool> {
-        let mut any = false;
-        while let Some(head) = self.pending.front_mut() {
-            let Poll::Ready(outcome) = head.reply.as_mut().poll(cx) else { break };
-            self.pending.pop_front();
-            any = true;
-            self.finish(outcome)?;
+    /// Nothing more will come and everything before is answered and written.
+    fn ended(&mut self, draining: bool) -> ControlFlow<End> {
+        if !self.pending.is_empty() || !self.outbound.is_empty() {
+            return ControlFlow::Continue(());
         }
-        ControlFlow::Continue(any)
-    }
-
-    fn finish(&mut self, outcome: Outcome) -> ControlFlow<End> {
-        match outcome {
-            Outcome::Write(frame) => self.outbound.push(frame),
-            Outcome::Silent => {}
-            Outcome::Disconnect(reason) => return ControlFlow::Break(End::Refused(reason)),
+        if let Some(reason) = self.refused.take() {
+            self.inbound.discard(&self.stream, DISCARD_MAX);
+            return ControlFlow::Break(End::Refused(reason));
+        }
+        if draining {
+            return ControlFlow::Break(End::ShuttingDown);
+        }
+        if self.peer_closed {
+            return ControlFlow::Break(End::PeerClosed);
         }
         ControlFlow::Continue(())
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
-        match self.outbound.poll_write(cx, &self.stream) {
-            Poll::Ready(Err(error)) => ControlFlow::Break(End::Io(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => ControlFlow::Continue(()),
+    /// A client that does not take its answers gets no more of them, and is not read from.
+    fn is_full(&self) -> bool {
+        self.outbound.len() >= OUTBOUND_MAX
+    }
+
+    /// Moves answers from the head of the queue to the outbound segments, as long as there is room.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while !self.is_full() {
+            let Some(head) = self.pending.front_mut() else { break };
+            let Poll::Ready(outcome) = head.reply.as_mut().poll(cx) else { break };
+            self.answered_bytes = self.answered_bytes.saturating_sub(head.answer_bytes);
+            self.pending.pop_front();
+            any = true;
+            self.finish(outcome);
         }
+        if any {
+            self.last_active = self.services.clock.now().mono;
+        }
+        any
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Write(frame) => self.outbound.push(frame),
+            Outcome::Silent => {}
+            Outcome::Disconnect(reason) => {
+                // What came behind the refused request is not answered.
+                self.pending.clear();
+                self.refused = Some(reason);
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
+        let before = self.outbound.len();
+        match self.outbound.poll_write(cx, &self.stream) {
+            Poll::Ready(Err(error)) => return ControlFlow::Break(End::Io(error)),
+            Poll::Pending if self.outbound.len() < before => {
+                self.last_active = self.services.clock.now().mono;
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        ControlFlow::Continue(())
     }
 
     /// Dispatches what is in the buffer, then reads more. True when a request was dispatched.
     fn poll_read(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> ControlFlow<End, bool> {
         let mut dispatched = false;
-        // A client that does not take its answers is not read from.
-        while self.pending.len() < PIPELINE_MAX && self.outbound.len() < OUTBOUND_MAX {
+        while self.refused.is_none() && self.may_accept() {
             match self.inbound.head() {
-                Err(error) => return ControlFlow::Break(End::Refused(error.to_string())),
+                Err(error) => {
+                    self.refused = Some(error.to_string());
+                    break;
+                }
                 Ok(Head::Frame(size)) => {
                     if !self.poll_reserve(cx, size) {
                         break;
                     }
-                    self.dispatch(size)?;
+                    self.dispatch(size);
                     dispatched = true;
                     *turn -= 1;
                     if *turn == 0 {
@@ -197,6 +251,10 @@ impl Connection {
         ControlFlow::Continue(dispatched)
     }
 
+    fn may_accept(&self) -> bool {
+        self.pending.len() < PIPELINE_MAX && !self.is_full() && self.answered_bytes < OUTBOUND_MAX
+    }
+
     /// Reads once; false when there is nothing to read now.
     fn fill(&mut self, cx: &mut Context<'_>) -> ControlFlow<End, bool> {
         match self.inbound.try_read(&self.stream) {
@@ -204,7 +262,12 @@ impl Connection {
                 self.peer_closed = true;
                 ControlFlow::Continue(false)
             }
-            Ok(_) => ControlFlow::Continue(true),
+            Ok(_) => {
+                if matches!(self.inbound.head(), Ok(Head::Partial(_))) {
+                    self.last_active = self.services.clock.now().mono;
+                }
+                ControlFlow::Continue(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.inbound.release();
                 match self.stream.poll_read_ready(cx) {
@@ -242,7 +305,7 @@ impl Connection {
         }
     }
 
-    fn dispatch(&mut self, size: usize) -> ControlFlow<End> {
+    fn dispatch(&mut self, size: usize) {
         let frame = self.inbound.take(size);
         let reservation = self.reserved.take();
         let now = self.services.clock.now();
@@ -252,27 +315,29 @@ impl Connection {
             dispatch::request(&self.services, &self.info, &mut self.client_ids, frame, now);
         match dispatched {
             Dispatched::Now(outcome) if self.pending.is_empty() => self.finish(outcome),
+            Dispatched::Now(Outcome::Disconnect(reason)) => self.refused = Some(reason),
             Dispatched::Now(outcome) => {
+                let answer_bytes = outcome.len();
+                self.answered_bytes += answer_bytes;
                 let reply = Box::pin(std::future::ready(outcome));
-                self.pending.push_back(Pending { reply, reservation });
-                ControlFlow::Continue(())
+                self.pending.push_back(Pending { reply, answer_bytes, reservation });
             }
             Dispatched::Later(reply) => {
-                self.pending.push_back(Pending { reply, reservation });
-                ControlFlow::Continue(())
+                self.pending.push_back(Pending { reply, answer_bytes: 0, reservation });
             }
         }
     }
 
-    /// Closes a connection that said nothing for too long; otherwise arms the timer again.
+    /// Closes a connection that said nothing for too long, or did not take its answers; otherwise arms
+    /// the timer again. A client that waits for an answer may be silent.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
         while self.idle_timer.as_mut().poll(cx).is_ready() {
             let now = self.services.clock.now().mono;
-            let busy = !self.pending.is_empty() || !self.outbound.is_empty();
-            if !self.frames_seen && !busy {
+            if !self.frames_seen {
                 return ControlFlow::Break(End::Idle);
             }
-            let since = if busy { now } else { self.last_active };
+            let waits = !self.pending.is_empty() && self.outbound.is_empty();
+            let since = if waits { now } else { self.last_active };
             let deadline = since.plus(self.services.edge.idle_max);
             if deadline <= now {
                 return ControlFlow::Break(End::Idle);
@@ -282,3 +347,6 @@ impl Connection {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,6 +78,19 @@ impl Inbound {
         stream.try_read_buf(&mut self.buffer)
     }
 
+    /// Takes what the socket holds now, up to about `bytes_max`, and forgets it.
+    pub(crate) fn discard(&mut self, stream: &TcpStream, bytes_max: usize) {
+        let mut taken = 0;
+        while taken < bytes_max {
+            self.buffer.clear();
+            self.buffer.reserve(READ_MIN);
+            match stream.try_read_buf(&mut self.buffer) {
+                Ok(bytes) if bytes > 0 => taken += bytes,
+                _ => return,
+            }
+        }
+    }
+
     fn make_room(&mut self) {
         let wanted = match self.head() {
             Ok(Head::Partial(size)) => {
