@@ -9,5 +9,6 @@
 //! ```
 
 pub mod partition;
+pub mod raft;
 pub mod replicas;
 pub mod wait;
