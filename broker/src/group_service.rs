@@ -250,7 +250,7 @@ impl GroupService {
             let batch_max = topic.config.max_message_bytes.to_usize();
             settings.record_bytes_max = batch_max.saturating_sub(BATCH_OVERHEAD);
         }
-        let slot = match load::replay(partition, settings) {
+        let slot = match load::shard(partition, settings) {
             Ok(shard) => {
                 let driver = Driver::new(index, partition, Arc::clone(&self.deadlines));
                 driver.begin(shard, services.clock.now());

@@ -21,6 +21,7 @@ mod metadata_service;
 mod metrics;
 mod net;
 mod producer_ids;
+mod replay;
 mod services;
 mod stop;
 mod topic_loader;

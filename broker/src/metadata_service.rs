@@ -19,14 +19,15 @@ use ottla_coordinator::metadata::{
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::{
-    BatchBuilder, BatchHeader, BatchIter, BuildError, Compression, HEADER, NewRecord,
+    BatchBuilder, BatchHeader, BuildError, Compression, HEADER, NewRecord,
 };
-use ottla_replication::partition::{Isolation, Partition, PartitionError, ReadPlan};
+use ottla_replication::partition::{Partition, PartitionError};
 use ottla_replication::replicas::{NewPartition, OpenError, Replicas};
 use ottla_replication::wait::{Countdown, Waiting};
-use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings, MinOneBatch};
+use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings};
 use parking_lot::RwLock;
 
+use crate::replay::{ReplayError, ReplayLimits, replay};
 use crate::services::Services;
 use crate::topic_loader;
 
@@ -36,10 +37,10 @@ pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 /// The epoch of a metadata log with one voter; Kafka's quorum has no epoch 0 with a leader either.
 const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(1);
-/// How much of the log is read at once while loading.
-const LOAD_BYTES: u32 = 1 << 20;
-/// No batch of the metadata log expands to more.
-const BATCH_BYTES_MAX: usize = 256 << 20;
+/// No batch of the metadata log is larger.
+const BATCH_BYTES_MAX: u32 = 256 << 20;
+const REPLAY_LIMITS: ReplayLimits =
+    ReplayLimits { read_bytes: 1 << 20, expanded_bytes_max: BATCH_BYTES_MAX as usize };
 const SEGMENT_BYTES: u32 = 16 << 20;
 /// A log is shortened when it has this many records for each of a snapshot, and
 const LOG_PER_SNAPSHOT: usize = 4;
@@ -51,15 +52,15 @@ const SHORT_LOG: usize = 2_000;
 pub enum MetadataError {
     #[error("the metadata log cannot be opened: {0}")]
     Open(#[from] OpenError),
-    #[error("the metadata log cannot be read or written: {0}")]
+    #[error("the metadata log cannot be loaded: {0}")]
+    Replay(#[from] ReplayError),
+    #[error("the metadata log cannot be written: {0}")]
     Log(#[from] PartitionError),
     #[error("the metadata log at offset {offset} is damaged: {error}")]
     Record { offset: Offset, error: RecordError },
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error("the metadata log cannot be read: {0}")]
-    Read(std::io::Error),
-    #[error("a batch of the metadata log is damaged: {0}")]
+    #[error("a batch of metadata records cannot be built: {0}")]
     Batch(String),
     #[error("the metadata log did not become durable; its disk must be checked")]
     NotDurable,
@@ -97,7 +98,7 @@ impl MetadataService {
             },
             now,
         )?;
-        let image = replay(&log)?;
+        let image = load(&log)?;
         Ok(Self {
             log,
             image: RwLock::new(Arc::new(image)),
@@ -333,7 +334,7 @@ fn log_settings() -> LogSettings {
         retention_age: None,
         retention_bytes: None,
         segment_bytes: SEGMENT_BYTES,
-        max_message_bytes: BATCH_BYTES_MAX as u32,
+        max_message_bytes: BATCH_BYTES_MAX,
         ..LogSettings::default()
     }
 }
@@ -356,42 +357,22 @@ fn encode(records: &[MetadataRecord], now: Now) -> Result<LeaderBatch, MetadataE
     Ok(LeaderBatch { header, payload: bytes.slice(HEADER..) })
 }
 
-fn replay(log: &Arc<Partition>) -> Result<MetadataImage, MetadataError> {
-    let mut from = log.watermarks().log_start;
-    let mut image = MetadataImage::starting_at(from);
+fn load(log: &Partition) -> Result<MetadataImage, MetadataError> {
+    let mut image = MetadataImage::starting_at(log.watermarks().log_start);
     // A log may begin amid records whose beginnings are gone: what a snapshot has replaced, and whose
     // start offset was not on disk before a crash. The snapshot then follows.
     let mut gap: Option<ApplyError> = None;
-    loop {
-        let plan = ReadPlan {
-            from,
-            bytes_max: LOAD_BYTES,
-            isolation: Isolation::LogEnd,
-            min_one: MinOneBatch::Yes,
-        };
-        let read = log.read(plan)?.read;
-        if read.is_empty() {
-            return gap.map_or(Ok(image), |error| Err(error.into()));
+    replay(log, REPLAY_LIMITS, |_, record| {
+        let decoded = MetadataRecord::decode(record.value.unwrap_or_default())
+            .map_err(|error| MetadataError::Record { offset: record.offset, error })?;
+        if decoded == MetadataRecord::Snapshot {
+            gap = None;
+            image = MetadataImage::starting_at(record.offset);
         }
-        from = read.next_offset;
-        let bytes = read.to_bytes().map_err(MetadataError::Read)?;
-        for batch in BatchIter::new(&bytes) {
-            let damaged = |error: &dyn std::fmt::Display| MetadataError::Batch(error.to_string());
-            let batch = batch.map_err(|error| damaged(&error))?;
-            batch.check_crc().map_err(|error| damaged(&error))?;
-            let records = batch.records(BATCH_BYTES_MAX).map_err(|error| damaged(&error))?;
-            for record in &records {
-                let record = record.map_err(|error| damaged(&error))?;
-                let decoded = MetadataRecord::decode(record.value.unwrap_or_default())
-                    .map_err(|error| MetadataError::Record { offset: record.offset, error })?;
-                if decoded == MetadataRecord::Snapshot {
-                    gap = None;
-                    image = MetadataImage::starting_at(record.offset);
-                }
-                if gap.is_none() {
-                    gap = image.apply_all([&decoded]).err();
-                }
-            }
+        if gap.is_none() {
+            gap = image.apply_all([&decoded]).err();
         }
-    }
+        Ok::<_, MetadataError>(())
+    })?;
+    gap.map_or(Ok(image), |error| Err(error.into()))
 }

@@ -53,7 +53,7 @@ impl Bench {
             initial_rebalance_delay: Duration::from_secs(3),
             ..GroupSettings::default()
         };
-        driver.begin(load::replay(&self.partition, settings).expect("a sound log"), now());
+        driver.begin(load::shard(&self.partition, settings).expect("a sound log"), now());
         driver
     }
 }
