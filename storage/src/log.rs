@@ -1,8 +1,8 @@
 //! The log of one partition: segments in order, and everything derived from them.
 //!
 //! Owns: the order of offsets, which segment is active, health, the public operations (one file
-//! each under `log/`). Never: locks itself, asks the time, syncs on the append path, or knows the
-//! high watermark: callers pass bounds.
+//! each under `log/`). Never: locks itself, asks the time, syncs on the append path (but for a
+//! roll whose segment no flush has seen), or knows the high watermark: callers pass bounds.
 //!
 //! # Drawing
 //!
@@ -203,8 +203,6 @@ pub struct PartitionLog {
     durability: Durability,
     seals: SealFile,
     doomed: Vec<Doomed>,
-    /// A segment's files were renamed, and the folder was not synced here since.
-    deletion_unsynced: bool,
     health: LogHealth,
 }
 

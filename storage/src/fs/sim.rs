@@ -256,6 +256,12 @@ impl SimFileSystem {
         self.state.lock().trace.lines()
     }
 
+    /// The last calls, in words, that were not taken before.
+    #[must_use]
+    pub fn take_trace(&self) -> Vec<String> {
+        self.state.lock().trace.take_lines()
+    }
+
     /// A hash over all calls and their results: equal for equal histories.
     #[must_use]
     pub fn trace_hash(&self) -> u64 {

@@ -44,12 +44,16 @@ impl PartitionLog {
     }
 
     /// Keeps those at segments' bases, from which one segment's state can be rebuilt, and the
-    /// newest of the others.
+    /// newest of the others. Those of deleted segments go with the next deletion.
     fn prune_snapshots(&mut self) {
         let at_segment =
             |offset: &Offset| self.segments.iter().any(|segment| segment.base() == *offset);
-        let stray: Vec<Offset> =
-            self.snapshots.iter().filter(|offset| !at_segment(offset)).copied().collect();
+        let stray: Vec<Offset> = self
+            .snapshots
+            .range(self.segments[0].base()..)
+            .filter(|offset| !at_segment(offset))
+            .copied()
+            .collect();
         let surplus = stray.len().saturating_sub(STRAY_SNAPSHOTS);
         for offset in &stray[..surplus] {
             let name = SegmentFileName::live(*offset, FileKind::ProducerSnapshot);

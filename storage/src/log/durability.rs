@@ -9,7 +9,7 @@
 //! it in the batches again.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::model::Offset;
@@ -95,6 +95,12 @@ impl Durability {
         }
     }
 
+    /// Whether names of this folder may have changed since it was last known to be synced.
+    pub(super) fn names_unsynced(&self, dir: &Path) -> bool {
+        let in_flight = self.in_flight.iter().flat_map(|job| &job.dirs);
+        self.dirty_dirs.iter().chain(in_flight).any(|dirty| dirty == dir)
+    }
+
     /// Epochs changed in memory, from `start` on.
     pub(super) fn epochs_changed(&mut self, start: Offset) {
         self.epoch_file = EpochFile::Stale(match self.epoch_file {
@@ -157,11 +163,6 @@ impl PartitionLog {
         if self.durability.flushed == self.log_end {
             self.active_mut().unpin();
         }
-        match self.seals.on_flushed(&self.folder, self.durability.flushed) {
-            Ok(None) => {}
-            Ok(Some(file)) => self.durability.file(file),
-            Err(error) => tracing::debug!(%error, "recovery will examine more than it needs to"),
-        }
         match self.durability.epoch_file {
             EpochFile::Written(start) => {
                 let path = self.path_of(LEADER_EPOCH_CHECKPOINT);
@@ -174,6 +175,12 @@ impl PartitionLog {
                 self.durability.epoch_file = EpochFile::Saved;
             }
             _ => {}
+        }
+        // With the epochs: those of the file may be from before a cut.
+        match self.seals.on_flushed(&self.folder, self.recovery_point()) {
+            Ok(None) => {}
+            Ok(Some(file)) => self.durability.file(file),
+            Err(error) => tracing::debug!(%error, "recovery will examine more than it needs to"),
         }
         Ok(())
     }

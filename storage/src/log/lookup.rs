@@ -185,16 +185,26 @@ impl PartitionLog {
         })?;
         let mut aborted = Vec::new();
         if has_marker {
-            let base = segment.base();
-            let (mut state, mut at) = self.load_snapshot(base, Expiry::Never)?;
-            let first = self.segment_index(at);
-            for index in first..=index {
-                self.replay(index, at, &mut state, |txn| aborted.push(txn))?;
-                at = self.segment_end(index);
-            }
-            aborted.retain(|txn| txn.last_offset >= base);
+            let mut state = self.producers_at(segment.base(), index)?;
+            self.replay(index, segment.base(), &mut state, |txn| aborted.push(txn))?;
         }
         Ok(aborted)
+    }
+
+    /// Producer state as of `offset`, where segment `index` begins: from the newest snapshot before
+    /// it and the batches since.
+    pub(super) fn producers_at(
+        &self,
+        offset: Offset,
+        index: usize,
+    ) -> Result<ProducerState, LogError> {
+        let (mut state, at, _) = self.load_snapshot(offset, Expiry::Never)?;
+        for before in self.segment_index(at)..index {
+            let from = at.max(self.segments[before].base());
+            self.replay(before, from, &mut state, |_| {})?;
+        }
+        state.set_end(offset);
+        Ok(state)
     }
 
     /// Takes the batches of a segment from `from` on into `state`; `on_abort` hears of aborts.

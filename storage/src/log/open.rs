@@ -120,9 +120,18 @@ impl PartitionLog {
         let handles = Arc::clone(&ctx.resources.handles);
         let folder = Folder { fs, dir: dir.into(), handles };
         let mut report = RecoveryReport::default();
-        let listing = orphans::tidy(&folder, &mut report)?;
-        let (seal_file, seals) =
+        let (mut seal_file, seals) =
             SealFile::load(&folder).map_err(LogError::io("read the seals of", &folder.dir))?;
+        // A recovery point that was given out before the log was cut says too much.
+        let recovery_point = seals.cut.map_or(ctx.recovery_point, |cut| {
+            seal_file.note_cut(cut, ctx.recovery_point);
+            cut.min(ctx.recovery_point)
+        });
+        let vouched = match ctx.shutdown {
+            Shutdown::Clean => Offset(i64::MAX),
+            Shutdown::Unclean => recovery_point,
+        };
+        let listing = orphans::tidy(&folder, vouched, &mut report)?;
         let (segments, created) = load_segments(&folder, &listing, &seals, ctx)?;
         let mut log = Self {
             settings,
@@ -138,18 +147,12 @@ impl PartitionLog {
             durability: Durability::new(Offset::ZERO),
             seals: seal_file,
             doomed: Vec::new(),
-            deletion_unsynced: true,
             health: LogHealth::Healthy,
             folder,
         };
         log.check_topic_id(ctx.topic_id)?;
         let epochs_lost = log.load_epochs(&seals)?;
         log.durability.promise(ctx.recovery_point);
-        // A recovery point that was given out before the log was cut says too much.
-        let recovery_point = seals.cut.map_or(ctx.recovery_point, |cut| {
-            log.seals.note_cut(cut, ctx.recovery_point);
-            cut.min(ctx.recovery_point)
-        });
         let ctx = &OpenContext { recovery_point, ..ctx.clone() };
         log.find_end(ctx, &seals, &mut report)?;
         log.settle_start(ctx)?;

@@ -24,7 +24,12 @@ pub(super) struct Listing {
 }
 
 /// Brings the folder into order, and lists it.
-pub(super) fn tidy(folder: &Folder, report: &mut RecoveryReport) -> Result<Listing, LogError> {
+/// `vouched` is the recovery point, or the end of time after a clean shutdown.
+pub(super) fn tidy(
+    folder: &Folder,
+    vouched: Offset,
+    report: &mut RecoveryReport,
+) -> Result<Listing, LogError> {
     let mut files = list(folder)?;
     let cleaned = |file: &SegmentFileName| file.stage == FileStage::Cleaned;
     // A group was still being cleaned: swaps at or behind it are not complete either.
@@ -46,7 +51,7 @@ pub(super) fn tidy(folder: &Folder, report: &mut RecoveryReport) -> Result<Listi
         .copied()
         .collect();
     remove(folder, &mut files, &orphans, report)?;
-    let abandoned = abandoned(&files);
+    let abandoned = abandoned(&files, vouched);
     remove(folder, &mut files, &abandoned, report)?;
     Ok(listing(&files))
 }
@@ -83,14 +88,22 @@ fn remove(
 
 /// The files of empty segments with others behind them: a roll that failed half way, after which
 /// the log went on in the segment before. Left there they would read as damage of that one.
-fn abandoned(files: &Files) -> Vec<SegmentFileName> {
+///
+/// With none before it, and where nobody vouches for the next one, a power cut took its batches:
+/// without it the log would begin at the next segment, as if they had been deleted.
+fn abandoned(files: &Files, vouched: Offset) -> Vec<SegmentFileName> {
     let is_log =
         |file: &SegmentFileName| file.kind == FileKind::Log && file.stage == FileStage::Live;
-    let last = files.keys().filter(|file| is_log(file)).map(|file| file.base).max();
-    let empty: BTreeSet<Offset> = files
+    let logs: Vec<(Offset, u64)> = files
         .iter()
-        .filter(|(file, len)| is_log(file) && **len == 0 && Some(file.base) < last)
-        .map(|(file, _)| file.base)
+        .filter(|(file, _)| is_log(file))
+        .map(|(file, len)| (file.base, *len))
+        .collect();
+    let followed = logs.windows(2).enumerate();
+    let empty: BTreeSet<Offset> = followed
+        .filter(|(_, pair)| pair[0].1 == 0)
+        .filter(|(index, pair)| *index > 0 || pair[1].0 <= vouched)
+        .map(|(_, pair)| pair[0].0)
         .collect();
     let of_empty = |file: &&SegmentFileName| {
         file.kind != FileKind::ProducerSnapshot && empty.contains(&file.base)

@@ -13,6 +13,7 @@
 //!   past it, nothing follows                        torn: never acknowledged, cut
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::error::{Damage, DamageFault, LogError};
 use crate::file_name::{FileKind, SegmentFileName};
 use crate::producer_state::ProducerState;
 use crate::producer_state::snapshot::{self, Expiry};
-use crate::seal::Seals;
+use crate::seal::{Seal, Seals};
 use crate::segment::Segment;
 use crate::segment::scan::{BatchScan, Gaps, ScanError, find_frame, verify_crc};
 
@@ -97,6 +98,7 @@ impl PartitionLog {
             Shutdown::Clean => last + 1,
             Shutdown::Unclean => from,
         };
+        let from_base = self.segments[from].base();
         let mut bad = self.check_sealed(closed, seals)?;
         let scan_from = bad.is_none().then(|| match ctx.shutdown {
             Shutdown::Clean => self.walk_to_end(last),
@@ -118,11 +120,44 @@ impl PartitionLog {
             None => self.log_end = end,
             Some(bad) => self.judge(bad, ctx, report)?,
         }
+        if ctx.shutdown == Shutdown::Unclean {
+            self.void_stale_seals(seals, from_base)?;
+        }
         self.durability.restart(match ctx.shutdown {
             Shutdown::Clean => self.log_end,
             Shutdown::Unclean => ctx.recovery_point.min(self.log_end),
         });
         Ok(())
+    }
+
+    /// Takes back what was sealed past the recovery point and is not so: a seal may have reached
+    /// the disk before its segment. Believed later, when another segment stands there, it would
+    /// pass for damage. What belongs to damage stays as it is.
+    fn void_stale_seals(&mut self, seals: &Seals, from: Offset) -> Result<(), LogError> {
+        let healthy = self.health == LogHealth::Healthy;
+        let segments: BTreeMap<Offset, u64> = self
+            .segments
+            .iter()
+            .chain(&self.stranded)
+            .map(|segment| (segment.base(), segment.size()))
+            .collect();
+        let is_stale = |base: &Offset, seal: &Seal| match segments.get(base) {
+            Some(size) => healthy && *size != seal.log_bytes,
+            None => true,
+        };
+        let stale: Vec<Offset> = seals
+            .by_base
+            .range(from..)
+            .filter(|(base, seal)| is_stale(base, seal))
+            .map(|(base, _)| *base)
+            .collect();
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let dir = self.folder.dir.to_path_buf();
+        self.seals
+            .void(&self.folder, stale.into_iter(), self.log_end, self.durability.promised())
+            .map_err(LogError::io("take back the seals of", &dir))
     }
 
     /// Whether segments below `to` are as they were when they were closed, by their lengths.
@@ -418,8 +453,9 @@ impl PartitionLog {
     ) -> Result<(), LogError> {
         loop {
             let expiry = Expiry::At(ctx.now.wall, self.settings.producer_id_expiration);
-            let (mut state, at) = self.load_snapshot(self.log_end, expiry)?;
-            report.snapshot = self.snapshots.contains(&at).then_some(at);
+            let (mut state, at, usable) = self.load_snapshot(self.log_end, expiry)?;
+            report.snapshot = usable;
+            self.drop_unusable_snapshots(usable)?;
             let mut lost = Lost::No;
             let mut index = self.segment_index(at);
             while index < self.segments.len() && lost == Lost::No {
@@ -440,35 +476,62 @@ impl PartitionLog {
         self.drop_snapshots_beyond(self.log_end)
     }
 
-    /// The newest snapshot at or below `limit` that can be read, and its offset; else an empty
-    /// state at the first segment.
+    /// Removes the snapshots behind `usable` up to the log's end, which could not be read: there is
+    /// room for better ones.
+    fn drop_unusable_snapshots(&mut self, usable: Option<Offset>) -> Result<(), LogError> {
+        let first = self.segments.first().map_or(Offset::ZERO, Segment::base);
+        let from = usable.map_or(first, Offset::next);
+        let bad: Vec<Offset> = self
+            .snapshots
+            .iter()
+            .copied()
+            .filter(|at| (from..=self.log_end).contains(at))
+            .collect();
+        for at in bad {
+            let path = self.folder.path(SegmentFileName::live(at, FileKind::ProducerSnapshot));
+            self.folder.remove(&path).map_err(LogError::io("remove", &path))?;
+            self.snapshots.remove(&at);
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot at or below `limit` that can be read, where it begins, and whether there
+    /// was one; else an empty state at the first segment.
     pub(super) fn load_snapshot(
         &self,
         limit: Offset,
         expiry: Expiry,
-    ) -> Result<(ProducerState, Offset), LogError> {
+    ) -> Result<(ProducerState, Offset, Option<Offset>), LogError> {
         let first = self.segments.first().map_or(Offset::ZERO, Segment::base);
         let mut limit = limit;
         // One from before the first segment knows transactions whose ends went with the segments
         // in between: they would stay open for ever.
         while let Some(at) = latest_below(&self.snapshots, limit).filter(|at| *at >= first) {
-            let path = self.folder.path(SegmentFileName::live(at, FileKind::ProducerSnapshot));
-            let bytes = self
-                .folder
-                .read_small(&path, 1 << 30)
-                .map_err(LogError::io("read", &path))?
-                .unwrap_or_default();
-            match snapshot::decode(&bytes, at, expiry) {
-                Ok(state) => return Ok((state, at)),
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), %error, "trying an older snapshot");
-                }
+            if let Some(state) = self.read_snapshot(at, expiry)? {
+                return Ok((state, at, Some(at)));
             }
             if at == Offset::ZERO {
                 break;
             }
             limit = at.plus(-1);
         }
-        Ok((ProducerState::starting_at(first), first))
+        Ok((ProducerState::starting_at(first), first, None))
+    }
+
+    /// The snapshot at `at`, unless it is missing or damaged.
+    pub(super) fn read_snapshot(
+        &self,
+        at: Offset,
+        expiry: Expiry,
+    ) -> Result<Option<ProducerState>, LogError> {
+        let path = self.folder.path(SegmentFileName::live(at, FileKind::ProducerSnapshot));
+        let bytes = self.folder.read_small(&path, 1 << 30).map_err(LogError::io("read", &path))?;
+        match snapshot::decode(&bytes.unwrap_or_default(), at, expiry) {
+            Ok(state) => Ok(Some(state)),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a producer snapshot is not used");
+                Ok(None)
+            }
+        }
     }
 }

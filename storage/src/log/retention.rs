@@ -15,7 +15,9 @@ use super::PartitionLog;
 use super::append::is_full;
 use crate::error::{AppendError, LogError};
 use crate::file_name::{FileKind, FileStage, SegmentFileName};
+use crate::fs::OpenMode;
 use crate::index::offset::relative;
+use crate::producer_state::snapshot::{self, Expiry};
 use crate::segment::Segment;
 
 /// Why a segment was deleted.
@@ -67,6 +69,7 @@ impl PartitionLog {
         }
         let dir = self.folder.dir.to_path_buf();
         let base = self.log_end;
+        self.keep_name_of_active()?;
         // Without it, what transactions were open here could not be told once older segments go.
         self.take_producer_snapshot()?;
         let fresh = match Segment::create(&self.folder, base, now.wall) {
@@ -80,6 +83,15 @@ impl PartitionLog {
         self.segments.push(fresh);
         self.durability.dir(dir);
         Ok(())
+    }
+
+    /// Makes the active segment's name durable, where no flush has done so since it was created: a
+    /// power cut that keeps the next segment's name and loses this one's would move the log's start.
+    fn keep_name_of_active(&mut self) -> Result<(), LogError> {
+        if !self.durability.names_unsynced(&self.folder.dir) {
+            return Ok(());
+        }
+        self.sync_names().inspect_err(|error| self.go_offline(format!("a sync failed: {error}")))
     }
 
     /// Removes what a segment that could not be created left. What stays, opening removes.
@@ -247,24 +259,63 @@ impl PartitionLog {
         Ok((now.wall.millis_since(latest) > limit).then_some(DeletionReason::Age))
     }
 
+    /// Makes the producer snapshot at `next` durable, before what it was made from goes: after a
+    /// power cut nothing else could tell of a transaction that is open there, or of the last
+    /// batches of a producer that was quiet since.
+    fn keep_producers_at(&mut self, next: Offset) -> Result<(), LogError> {
+        let path = self.folder.path(SegmentFileName::live(next, FileKind::ProducerSnapshot));
+        let open = |mode| self.folder.fs.open(&path, mode).map_err(LogError::io("open", &path));
+        // Written in vain by a process that a power cut ended, it is made again.
+        let file = match self.read_snapshot(next, Expiry::Never)? {
+            Some(_) => open(OpenMode::ReadWrite)?,
+            None => {
+                let state = match self.producers_at(next, 1) {
+                    Ok(state) => state,
+                    // Damage in what is to go must not keep it for ever.
+                    Err(LogError::Damaged(damage)) => {
+                        tracing::warn!(%damage, "deleting a segment that cannot be read");
+                        return self.sync_names();
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.folder
+                    .write_small(&path, &snapshot::encode(&state))
+                    .map_err(LogError::io("write", &path))?
+            }
+        };
+        self.snapshots.insert(next);
+        if let Err(error) = file.sync_data() {
+            self.fail_flush(&error);
+            return Err(LogError::io("sync", &path)(error));
+        }
+        self.sync_names()
+    }
+
+    /// Removes the snapshots of segments whose deletion is durable. Not with the segment: it may
+    /// come back after a power cut, and then needs it.
+    fn remove_snapshots_of_deleted(&mut self) {
+        let kept = self.snapshots.split_off(&self.segments[0].base());
+        for offset in std::mem::replace(&mut self.snapshots, kept) {
+            let path = self.folder.path(SegmentFileName::live(offset, FileKind::ProducerSnapshot));
+            if let Err(error) = self.folder.remove(&path) {
+                tracing::warn!(file = %path.display(), %error, "left behind");
+            }
+        }
+    }
+
     /// Takes the first segment out of the log; there is another one.
     fn delete_first(&mut self, now: Now) -> Result<(), LogError> {
         let next = self.segments[1].base();
-        if std::mem::replace(&mut self.deletion_unsynced, true) {
-            // One at a time: if this one were gone after a crash and the one before it were back,
-            // there would be a hole.
-            self.sync_names()?;
-        }
+        // Syncs the folder, so that segments go one at a time: if this one were gone after a crash
+        // and the one before it were back, there would be a hole.
+        self.keep_producers_at(next)?;
+        self.remove_snapshots_of_deleted();
         let mut doomed =
             Doomed { due: now.mono.plus(self.settings.file_delete_delay), paths: vec![] };
         // The log's own name first: without it the rest are orphans.
-        for kind in [
-            FileKind::Log,
-            FileKind::OffsetIndex,
-            FileKind::TimeIndex,
-            FileKind::TransactionIndex,
-            FileKind::ProducerSnapshot,
-        ] {
+        for kind in
+            [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex]
+        {
             let name = self.segments[0].name(kind);
             let (from, to) =
                 (self.folder.path(name), self.folder.path(name.at(FileStage::Deleted)));
@@ -280,7 +331,6 @@ impl PartitionLog {
         }
         let mut segment = self.segments.remove(0);
         segment.forget_handles(&self.folder);
-        self.snapshots.remove(&segment.base());
         self.doomed.push(doomed);
         if self.log_start < next {
             self.log_start = next;

@@ -123,7 +123,9 @@ impl PartitionLog {
         gone.append(&mut self.stranded);
         gone.sort_by_key(|segment| std::cmp::Reverse(segment.base()));
         let removed = gone.iter_mut().try_for_each(|segment| self.remove_files(segment));
-        let created = removed.and_then(|()| {
+        // Before there is a new segment: one at its base would be believed.
+        let cleared = removed.and_then(|()| self.drop_snapshots_beyond(Offset::NONE));
+        let created = cleared.and_then(|()| {
             Segment::create(&self.folder, start, now.wall)
                 .map_err(LogError::io("create a segment in", &dir))
         });
@@ -147,7 +149,7 @@ impl PartitionLog {
             true
         });
         self.producers = ProducerState::starting_at(start);
-        self.drop_snapshots_beyond(Offset::NONE)
+        Ok(())
     }
 
     /// Removes a segment's files at once, durably: if the segment before it were gone after a crash
@@ -172,7 +174,7 @@ impl PartitionLog {
     /// Producer state as of the log's end, from a snapshot and the batches after it.
     fn reload_producers(&mut self, now: Now) -> Result<(), LogError> {
         let expiry = Expiry::At(now.wall, self.settings.producer_id_expiration);
-        let (mut state, at) = self.load_snapshot(self.log_end, expiry)?;
+        let (mut state, at, _) = self.load_snapshot(self.log_end, expiry)?;
         for index in self.segment_index(at)..self.segments.len() {
             let from = at.max(self.segments[index].base());
             self.replay(index, from, &mut state, |_| {})?;

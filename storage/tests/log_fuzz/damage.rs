@@ -21,7 +21,7 @@ pub(crate) fn history(seed: u64) {
         log if clean => log.close_clean(now),
         log => log.flush_now(),
     };
-    if flushed.is_err() {
+    if flushed.is_err() || history.fs.exists(Path::new("/data")).is_err() {
         return;
     }
     let log = history.log.take().unwrap();
@@ -36,6 +36,9 @@ pub(crate) fn history(seed: u64) {
         history.model = model.clone();
         let files: Vec<_> =
             history.fs.list(&dir).unwrap().into_iter().filter(|entry| entry.len > 0).collect();
+        if files.is_empty() {
+            return;
+        }
         let file = &files[history.random.below(files.len() as u64) as usize];
         let was = rot(&mut history, &dir.join(&file.name), file.len);
         let what = format!("{was} of {}", file.name);

@@ -64,6 +64,7 @@ impl History {
             random.next(),
             SimOptions {
                 block_bytes: if random.chance(500_000) { 512 } else { 4096 },
+                trace_lines: if replayed() { 1 << 20 } else { 0 },
                 ..SimOptions::default()
             },
         );
@@ -130,8 +131,7 @@ impl History {
         shutdown: Shutdown,
         after: AfterRecoveryPoint,
     ) -> (PartitionLog, RecoveryReport) {
-        self.try_open(shutdown, after)
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.fs.trace().join("\n")))
+        self.try_open(shutdown, after).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn try_open(
@@ -149,6 +149,16 @@ impl History {
         self.fs.power_off_at(u64::MAX);
     }
 
+    /// Says in a replay what is done; the disk's calls go between.
+    fn say(&self, what: &dyn std::fmt::Display) {
+        if replayed() {
+            for line in self.fs.take_trace() {
+                eprintln!("  {line}");
+            }
+            eprintln!("{what}");
+        }
+    }
+
     fn log(&mut self) -> &mut PartitionLog {
         self.log.as_mut().unwrap()
     }
@@ -160,7 +170,12 @@ impl History {
             let call = self.fs.calls() + self.random.below(40);
             self.fs.power_off_at(call);
         }
-        match self.random.below(100) {
+        let kind = self.random.below(100);
+        self.say(&format_args!(
+            "step {kind}: model {}..{}, synced {}, recovery point {}",
+            self.model.start, self.model.end, self.synced, self.recovery_point
+        ));
+        match kind {
             0..45 => self.append(),
             45..50 => self.append_duplicate(),
             50..58 => self.flush(),
@@ -186,9 +201,8 @@ impl History {
 
     /// An operation failed: only because the power went, or the log went offline before.
     fn failed(&mut self, error: &dyn std::fmt::Display) {
-        let text = error.to_string();
+        self.say(&format_args!("failed: {error}"));
         self.crash();
-        let _ = text;
     }
 
     pub(crate) fn random_batch(&mut self) -> LeaderBatch {
@@ -570,7 +584,7 @@ impl History {
             match self.try_open(Shutdown::Unclean, after) {
                 Ok((log, _)) => drop(log),
                 Err(LogError::Io { .. }) => {}
-                Err(error) => panic!("{error}\n{}", self.fs.trace().join("\n")),
+                Err(error) => panic!("{error}"),
             }
             self.fs.crash();
         }
@@ -588,13 +602,7 @@ impl History {
         }
         if let Some(damage) = &report.damage {
             // Holes in what was never synced may be reported, and healed by cutting.
-            assert_eq!(
-                after,
-                AfterRecoveryPoint::Report,
-                "{damage}; {}\n{}",
-                self.recovery_point,
-                self.fs.trace().join("\n")
-            );
+            assert_eq!(after, AfterRecoveryPoint::Report, "{damage}; {}", self.recovery_point);
             assert!(damage.from >= at_least, "{damage}; synced {at_least}");
             assert!(!log.is_writable());
             log.truncate_to(damage.from, self.now()).unwrap();
@@ -603,8 +611,7 @@ impl History {
         let end = log.log_end();
         assert!(
             end >= at_least,
-            "lost what was synced: ends at {end}, synced {at_least}, {report:?}\n{}",
-            self.fs.trace().join("\n")
+            "lost what was synced: ends at {end}, synced {at_least}, {report:?}",
         );
         let (doubt_deleted, doubt_restarted) = (doubt.deleted, doubt.restarted);
         for batch in doubt.appended {
@@ -614,20 +621,16 @@ impl History {
         }
         assert!(
             end <= self.model.end,
-            "{end} > {}: {report:?}; {doubt_restarted:?}\n{}",
+            "{end} > {}: {report:?}; {doubt_restarted:?}",
             self.model.end,
-            self.fs.trace().join("\n")
         );
         self.model.truncate(end);
         // Deletions below the checkpointed start are for good, later ones may have been undone.
         let start = log.log_start();
-        // Where nothing was ever synced, the first segment's name may be what was lost.
-        let lost_name = at_least <= self.model.start;
         assert!(
-            lost_name || doubt_deleted || start <= self.model.start.max(self.log_start),
-            "starts at {start} and not {}; {doubt_restarted:?}\n{}",
+            doubt_deleted || start <= self.model.start.max(self.log_start),
+            "starts at {start} and not {}; {doubt_restarted:?}",
             self.model.start,
-            self.fs.trace().join("\n")
         );
         self.model.start = start;
         self.synced = log.flushed();
@@ -679,8 +682,11 @@ impl History {
             if self.fs.exists(Path::new(DIR)).is_err() {
                 return self.failed(&difference);
             }
-            panic!("{difference}\n{:?}\n{}", self.log, self.fs.trace().join("\n"));
+            panic!("{difference}\n{:?}", self.log);
         }
+        let log = self.log.as_ref().unwrap();
+        let known: Vec<_> = log.producers().iter().map(|(id, entry)| (id, entry.clone())).collect();
+        assert_eq!(known, self.model.producers());
     }
 
     pub(crate) fn difference(&self) -> Result<(), String> {
@@ -745,6 +751,19 @@ impl History {
         });
         missing.map_or(Ok(()), |txn| Err(format!("{txn:?} is not listed as aborted")))
     }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.say(&format_args!("{:?}", self.log));
+        }
+    }
+}
+
+/// Whether one history is looked at, so that it may tell of itself.
+fn replayed() -> bool {
+    std::env::var_os("LOG_FUZZ_SEED").is_some()
 }
 
 fn split(bytes: Bytes) -> LeaderBatch {

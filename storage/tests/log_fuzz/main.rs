@@ -7,7 +7,7 @@
 //! synced, or the damage is reported.
 //!
 //! `LOG_FUZZ_SEED=n cargo test -p ottla-storage --test log_fuzz` replays one history;
-//! `LOG_FUZZ_SEEDS=n` runs that many.
+//! `LOG_FUZZ_SEEDS=n` runs that many, from `LOG_FUZZ_FROM` on.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,8 @@ fn run(kind: &str, seeds: u64, history: impl Fn(u64) + std::panic::RefUnwindSafe
         return history(seed);
     }
     let seeds = number("LOG_FUZZ_SEEDS").unwrap_or(seeds);
-    for seed in 0..seeds {
+    let from = number("LOG_FUZZ_FROM").unwrap_or(0);
+    for seed in from..from + seeds {
         if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
             eprintln!("{kind}: seed {seed} failed; replay with LOG_FUZZ_SEED={seed}");
             std::panic::resume_unwind(panic);
@@ -41,6 +42,17 @@ fn run(kind: &str, seeds: u64, history: impl Fn(u64) + std::panic::RefUnwindSafe
 #[test]
 fn histories_with_crashes() {
     run("histories_with_crashes", SEEDS, |seed| History::new(seed).run(100));
+}
+
+/// Histories that once found something that is mended.
+#[test]
+fn histories_that_failed_once() {
+    for seed in [5, 136, 239, 1361, 4252, 4773, 25416, 40280] {
+        History::new(seed).run(100);
+    }
+    for seed in [475, 1441, 7423, 12394, 31198] {
+        damage::history(seed);
+    }
 }
 
 #[test]

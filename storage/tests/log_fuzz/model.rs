@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use ottla_protocol::model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use ottla_protocol::records::{Batch, BatchHeader, ControlRecord, ControlType};
+use ottla_storage::producer_state::{
+    EndMarker, ProducerEntry, ProducerState, StagedBatch, TxnOutcome,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct ModelBatch {
@@ -98,6 +101,24 @@ impl Model {
             }
         }
         recent.split_off(recent.len().saturating_sub(5))
+    }
+
+    /// What the log is to know of every producer: what all its batches say, deleted ones too.
+    pub(crate) fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {
+        let mut state = ProducerState::default();
+        for batch in &self.batches {
+            let marker = batch.marker.map(|kind| EndMarker {
+                outcome: match kind {
+                    ControlType::Abort => TxnOutcome::Aborted,
+                    _ => TxnOutcome::Committed,
+                },
+                coordinator_epoch: 0,
+                timestamp: batch.records[0].1,
+            });
+            let (header, first_offset) = (&batch.header, batch.base());
+            state.replay(StagedBatch { header, first_offset, marker });
+        }
+        state.iter().map(|(id, entry)| (id, entry.clone())).collect()
     }
 
     /// Where the open transaction of a producer began.

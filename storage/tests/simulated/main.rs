@@ -3,6 +3,7 @@
 //! Owns: the crash-at-every-call tests of the cleaner, and its random histories. The log's own histories are in `log_fuzz`.
 
 mod histories;
+mod losses;
 mod model;
 mod swaps;
 mod world;

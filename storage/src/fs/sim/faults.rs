@@ -213,6 +213,10 @@ impl Trace {
         self.hash
     }
 
+    pub(super) fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines).into()
+    }
+
     pub(super) fn lines(&self) -> Vec<String> {
         self.lines.iter().cloned().collect()
     }
