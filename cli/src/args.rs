@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::bench::BenchCommand;
 use crate::broker::BrokerCommand;
 use crate::cluster::ClusterCommand;
 use crate::config::ConfigCommand;
@@ -21,7 +22,7 @@ use crate::output::{Column, Format, Report};
 use crate::produce::ProduceArgs;
 use crate::server::{DevArgs, ServeArgs};
 use crate::topic::TopicCommand;
-use crate::{consume, doctor, produce, units};
+use crate::{bench, consume, doctor, produce, units};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -110,6 +111,9 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Read records of topics
     Consume(ConsumeArgs),
+    /// Put a load on a cluster and measure it: produce, consume, e2e
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Consumer groups: list, describe, lag, seek, delete, delete-offsets
     #[command(subcommand, alias = "groups")]
     Group(GroupCommand),
@@ -148,6 +152,7 @@ impl Command {
             Self::Topic(command) => command.name(),
             Self::Produce(_) => "produce",
             Self::Consume(_) => "consume",
+            Self::Bench(command) => command.name(),
             Self::Group(command) => command.name(),
             Self::Config(command) => command.name(),
             Self::Cluster(command) => command.name(),
@@ -164,6 +169,7 @@ impl Command {
             Self::Topic(command) => command.columns(),
             Self::Produce(_) => produce::COLUMNS,
             Self::Consume(_) => consume::COLUMNS,
+            Self::Bench(_) => bench::COLUMNS,
             Self::Group(command) => command.columns(),
             Self::Config(command) => command.columns(),
             Self::Cluster(command) => command.columns(),
@@ -185,6 +191,7 @@ impl Command {
             Self::Topic(command) => command.run(context).await,
             Self::Produce(args) => produce::run(context, args).await,
             Self::Consume(args) => consume::run(context, args).await,
+            Self::Bench(command) => command.run(context).await,
             Self::Group(command) => command.run(context).await,
             Self::Config(command) => command.run(context).await,
             Self::Cluster(command) => command.run(context).await,
@@ -197,7 +204,8 @@ impl Command {
     }
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+/// A span of time in an option.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).ok_or_else(|| "write a span such as 500ms, 30s or 2m".to_owned())
 }
 

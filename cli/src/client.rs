@@ -206,7 +206,7 @@ impl Client {
         {
             return Ok(shared);
         }
-        let address = self.brokers.address(id).ok_or(ClientError::NoSuchBroker(id))?;
+        let address = self.address(id)?;
         let shared = Arc::new(Mutex::new(self.open(&address).await?));
         self.pool.lock().await.insert((lane, id), Arc::clone(&shared));
         Ok(shared)
@@ -245,6 +245,11 @@ impl Client {
                 ));
             }
         }
+    }
+
+    /// Where broker `id` is.
+    pub(crate) fn address(&self, id: i32) -> Result<String, ClientError> {
+        self.brokers.address(id).ok_or(ClientError::NoSuchBroker(id))
     }
 
     pub(crate) async fn open(&self, address: &str) -> Result<Connection, ClientError> {

@@ -5,6 +5,7 @@
 //! streams (`consume`, `--watch`) carry one per line.
 
 mod args;
+mod bench;
 mod broker;
 mod client;
 mod cluster;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::error::{Attempt, ClientError};
 
 /// The largest answer that is read. Fetch answers are bounded by what we ask for.
-const MAX_ANSWER_BYTES: usize = 512 << 20;
+pub(crate) const MAX_ANSWER_BYTES: usize = 512 << 20;
 
 /// A broker's versions of one API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,24 +144,20 @@ impl Connection {
 
     fn frame<R: Request>(&mut self, version: i16, request: &R) -> Result<Bytes, ClientError> {
         self.next_correlation = self.next_correlation.wrapping_add(1);
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.next_correlation)
-            .with_client_id(Some(self.client_id.clone()));
-        let mut frame = BytesMut::with_capacity(4096);
-        frame.put_i32(0);
-        let encoded = header
-            .encode(&mut frame, R::header_version(version))
-            .and_then(|()| request.encode(&mut frame, version));
-        encoded.map_err(|error| ClientError::Malformed {
-            address: self.address.clone(),
-            api: format!("{} (the request)", api_name(R::KEY)),
-            cause: error.to_string(),
-        })?;
-        let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
-        frame[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(frame.freeze())
+        encode_frame(&self.client_id, self.next_correlation, version, request).map_err(|cause| {
+            ClientError::Malformed {
+                address: self.address.clone(),
+                api: format!("{} (the request)", api_name(R::KEY)),
+                cause,
+            }
+        })
+    }
+
+    /// The socket alone, for a caller that blocks and keeps many requests under way.
+    pub(crate) fn into_std(self) -> std::io::Result<std::net::TcpStream> {
+        let stream = self.stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
     }
 
     async fn exchange(&mut self, frame: &[u8]) -> std::io::Result<Bytes> {
@@ -239,6 +235,29 @@ impl Connection {
             cause: cause_text(&error),
         }
     }
+}
+
+/// A whole request as it goes over the wire.
+pub(crate) fn encode_frame<R: Request>(
+    client_id: &str,
+    correlation: i32,
+    version: i16,
+    request: &R,
+) -> Result<Bytes, String> {
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
+    let mut frame = BytesMut::with_capacity(4096);
+    frame.put_i32(0);
+    header
+        .encode(&mut frame, R::header_version(version))
+        .and_then(|()| request.encode(&mut frame, version))
+        .map_err(|error| error.to_string())?;
+    let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(frame.freeze())
 }
 
 async fn dial(address: &str) -> Result<TcpStream, ClientError> {

@@ -140,6 +140,25 @@ fn cluster() {
 }
 
 #[test]
+fn bench() {
+    let mut session = Session::start("bench");
+    let short = "--duration 1s --warm-up 50ms --size 100 --format json";
+    session.measure(&format!("bench produce {short} --partitions 2 --clients 2 --in-flight 3"));
+    session.measure(&format!("bench produce {short} --rate 500 --batch 0 --acks 1 --rounds 2"));
+    session.measure(&format!("bench consume {short} --records 5000"));
+    session.measure(&format!("bench e2e {short} --rate 200 --partitions 2"));
+    session.run("bench produce --columns");
+    session.run("bench produce --size 3");
+    session.run("bench produce --rounds 0");
+    session.run("bench produce --config nonsense");
+    session.run("bench consume --topic snap-none");
+    session.run("topic create snap-bench");
+    session.run("bench consume --topic snap-bench --format json");
+    session.run("topic list ottla-bench-*");
+    session.finish();
+}
+
+#[test]
 fn usage() {
     let mut session = Session::start("usage");
     session.run("topik list");

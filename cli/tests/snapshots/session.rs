@@ -66,6 +66,27 @@ impl Session {
         self.transcript.push_str(&format!("--- exit {}\n\n", output.status.code().unwrap_or(-1)));
     }
 
+    /// Runs `ottla LINE`, whose document has measured numbers: only what has to be so stays.
+    pub(crate) fn measure(&mut self, line: &str) {
+        let before = self.transcript.len();
+        self.run(line);
+        let measured = self.transcript.split_off(before);
+        for line in measured.lines() {
+            match line.split_once("\": ") {
+                Some((name, number))
+                    if number.starts_with(|c: char| c.is_ascii_digit())
+                        && !["schema", "round", "lost"]
+                            .iter()
+                            .any(|fixed| name.ends_with(fixed)) =>
+                {
+                    let comma = if number.ends_with(',') { "," } else { "" };
+                    self.transcript.push_str(&format!("{name}\": NUMBER{comma}\n"));
+                }
+                _ => self.transcript.push_str(&format!("{line}\n")),
+            }
+        }
+    }
+
     /// Compares the transcript with its file, or writes it.
     pub(crate) fn finish(self) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
