@@ -13,7 +13,8 @@
 //! - A removed or renamed file stays readable through handles that were open (as on POSIX).
 //! - After any sync returned an error, what that file holds past its last good sync is unknown: the
 //!   caller must not retry on the same handle: the operating system marks pages clean whose
-//!   write-back failed, so a second sync succeeds without having written them.
+//!   write-back failed, so a second sync succeeds without having written them. A process that
+//!   begins on what another one left calls `forget_cached` before it believes a read.
 //! - An error of write-back is told to the handles that were open when it happened. Whoever wrote
 //!   to a file keeps that handle open until its sync returned.
 
@@ -125,6 +126,17 @@ pub trait File: Send + Sync + fmt::Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the file's data and length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
+    /// Lets go of what is cached of the file from `position` on and need not be written any more,
+    /// so that the next read asks the disk: after a failed sync the cache may hold, as clean, what
+    /// the disk never got. A hint: where nothing is cached, or nobody can say so, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// The handle's.
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        let _ = position;
+        Ok(())
+    }
     /// The bytes from `position` on: `len` of them, fewer only at the end of the file. Memory files
     /// hand out slices of what they hold; the others read into a new buffer.
     fn read_bytes_at(&self, position: u64, len: usize) -> io::Result<Bytes> {

@@ -89,9 +89,18 @@ impl HandleCache {
     }
 }
 
+/// Whether what the page cache holds of small files may be believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CacheTrust {
+    Trusted,
+    /// A process before this one may have had a sync that failed: the disk is asked.
+    Doubtful,
+}
+
 /// One partition's folder: where its parts find their files.
 #[derive(Clone)]
 pub(crate) struct Folder {
+    pub(crate) cache: CacheTrust,
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) dir: Arc<Path>,
     pub(crate) handles: Arc<HandleCache>,
@@ -130,6 +139,9 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        if self.cache == CacheTrust::Doubtful {
+            file.forget_cached(0)?;
+        }
         let mut bytes = vec![0; file.len()?.min(max) as usize];
         file.read_exact_at(&mut bytes, 0)?;
         Ok(Some(bytes))

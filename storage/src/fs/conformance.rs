@@ -24,6 +24,7 @@ pub fn run(fs: &dyn FileSystem, root: &Path) {
     folders(fs, root);
     locks(fs, root);
     syncs(fs, root);
+    forgotten_cache(fs, root);
 }
 
 fn write(file: &dyn File, bytes: &[u8], position: u64) {
@@ -189,6 +190,22 @@ fn locks(fs: &dyn FileSystem, root: &Path) {
     assert_eq!(kind(fs.lock(&path)), ErrorKind::WouldBlock);
     drop(guard);
     drop(fs.lock(&path).expect("free again"));
+}
+
+fn forgotten_cache(fs: &dyn FileSystem, root: &Path) {
+    let path = root.join("cached");
+    let file = fs.open(&path, OpenMode::CreateNew).expect("create");
+    write(&*file, &[7; 9000], 0);
+    file.sync_data().expect("sync");
+    write(&*file, &[8; 100], 8950);
+    for position in [8960, 5000, 0, 1 << 40] {
+        file.forget_cached(position).expect("forget");
+    }
+    let found = read_all(&*file);
+    assert_eq!(found.len(), 9050, "what is not written yet stays");
+    assert!(found[..8950].iter().all(|byte| *byte == 7));
+    assert!(found[8950..].iter().all(|byte| *byte == 8));
+    fs.remove_file(&path).expect("remove");
 }
 
 fn syncs(fs: &dyn FileSystem, root: &Path) {

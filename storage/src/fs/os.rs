@@ -24,6 +24,10 @@ use super::{DirEntry, DiskId, DiskSpace, EntryKind, File, FileSystem, LockGuard,
 /// The most parts that the kernel takes in one vectored write (`UIO_MAXIOV`).
 const PARTS_MAX: usize = 1024;
 
+/// No machine has larger pages.
+#[cfg(target_os = "linux")]
+const PAGE_BYTES_MAX: u64 = 64 << 10;
+
 /// The files of the machine. Cheap to make; make one per process and share it.
 #[derive(Debug, Default)]
 pub struct OsFileSystem {
@@ -197,6 +201,13 @@ impl File for OsFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        // Pages that are covered in part only would stay.
+        let from = position & !(PAGE_BYTES_MAX - 1);
+        Ok(rustix::fs::fadvise(&self.file, from, None, rustix::fs::Advice::DontNeed)?)
     }
 
     fn read_bytes_at(&self, position: u64, len: usize) -> io::Result<Bytes> {

@@ -623,4 +623,12 @@ impl File for SimFile {
             failed
         })
     }
+
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        let mut state = self.fs.state.lock();
+        self.check_alive(&state)?;
+        let block = state.disk.block_bytes();
+        state.disk.file_mut(self.inode)?.forget_clean(position, block);
+        Ok(())
+    }
 }

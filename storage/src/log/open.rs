@@ -18,7 +18,7 @@ use super::{LogHealth, LogResources, PartitionLog};
 use crate::error::LogError;
 use crate::file_name::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use crate::fs::FileSystem;
-use crate::handles::Folder;
+use crate::handles::{CacheTrust, Folder};
 use crate::leader_epoch::LeaderEpochCache;
 use crate::partition_metadata;
 use crate::producer_state::ProducerState;
@@ -118,7 +118,11 @@ impl PartitionLog {
         ctx: &OpenContext,
     ) -> Result<(Self, RecoveryReport), LogError> {
         let handles = Arc::clone(&ctx.resources.handles);
-        let folder = Folder { fs, dir: dir.into(), handles };
+        let cache = match ctx.shutdown {
+            Shutdown::Clean => CacheTrust::Trusted,
+            Shutdown::Unclean => CacheTrust::Doubtful,
+        };
+        let folder = Folder { cache, fs, dir: dir.into(), handles };
         let mut report = RecoveryReport::default();
         let (mut seal_file, seals) =
             SealFile::load(&folder).map_err(LogError::io("read the seals of", &folder.dir))?;

@@ -288,6 +288,9 @@ impl PartitionLog {
         let (base, size) = (segment.base(), segment.size());
         let path = segment.log_path(&folder);
         let file = segment.file(&folder).map_err(LogError::io("open", &path))?;
+        // What counts is on the disk: the cache keeps, as clean, pages whose sync failed in a
+        // process before this one. Dirty pages stay, and are for the next flush.
+        file.forget_cached(position).map_err(LogError::io("read", &path))?;
         // Where the recovery point led us, offsets go on from what is there.
         let start = match position {
             0 => base,

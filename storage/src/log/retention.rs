@@ -91,7 +91,7 @@ impl PartitionLog {
         if !self.durability.names_unsynced(&self.folder.dir) {
             return Ok(());
         }
-        self.sync_names().inspect_err(|error| self.go_offline(format!("a sync failed: {error}")))
+        self.sync_names()
     }
 
     /// Removes what a segment that could not be created left. What stays, opening removes.

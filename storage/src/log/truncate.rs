@@ -3,6 +3,8 @@
 //! Owns: the order in which files go, so that a crash in between leaves a shorter or the old log.
 //! Never: decides that something is to be cut.
 
+use std::sync::Arc;
+
 use ottla_protocol::model::{Now, Offset};
 
 use super::{LogHealth, PartitionLog};
@@ -81,8 +83,19 @@ impl PartitionLog {
         Ok(self.log_start)
     }
 
-    /// Cuts the log at `position` of a segment, where `end` is; what lies behind goes.
+    /// Cuts the log at `position` of a segment, where `end` is; what lies behind goes. The log is
+    /// offline where that fails half way.
     pub(super) fn cut_behind(
+        &mut self,
+        index: usize,
+        position: u64,
+        end: Offset,
+    ) -> Result<(), LogError> {
+        self.cut_files_behind(index, position, end)
+            .inspect_err(|error| self.go_offline(format!("a truncation failed: {error}")))
+    }
+
+    fn cut_files_behind(
         &mut self,
         index: usize,
         position: u64,
@@ -154,7 +167,7 @@ impl PartitionLog {
 
     /// Removes a segment's files at once, durably: if the segment before it were gone after a crash
     /// and this one were not, there would be a hole. Readers that have them open go on reading.
-    fn remove_files(&self, segment: &mut Segment) -> Result<(), LogError> {
+    fn remove_files(&mut self, segment: &mut Segment) -> Result<(), LogError> {
         segment.forget_handles(&self.folder);
         // The log last: indexes without a log are orphans, a log without indexes is readable.
         for kind in
@@ -166,9 +179,13 @@ impl PartitionLog {
         self.sync_names()
     }
 
-    pub(super) fn sync_names(&self) -> Result<(), LogError> {
-        let dir = &self.folder.dir;
-        self.folder.fs.sync_dir(dir).map_err(LogError::io("sync", dir))
+    /// Makes the folder's names durable; the log is offline where that fails.
+    pub(super) fn sync_names(&mut self) -> Result<(), LogError> {
+        let dir = Arc::clone(&self.folder.dir);
+        self.folder.fs.sync_dir(&dir).map_err(|error| {
+            self.fail_flush(&error);
+            LogError::io("sync", &dir)(error)
+        })
     }
 
     /// Producer state as of the log's end, from a snapshot and the batches after it.

@@ -13,7 +13,9 @@ use ottla_protocol::records::{
     increment_sequence,
 };
 use ottla_storage::fs::FileSystem;
-use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions, SimRandom};
+use ottla_storage::fs::sim::{
+    DiskError, FailedSyncReads, Op, OpMatcher, SimFileSystem, SimOptions, SimRandom,
+};
 use ottla_storage::{
     AfterRecoveryPoint, AppendError, AppendOrigin, LeaderAppend, LeaderBatch, LogError, LogHealth,
     LogResources, LogSettings, MinOneBatch, OpenContext, PartitionLog, RecoveryReport, Shutdown,
@@ -64,6 +66,8 @@ impl History {
             random.next(),
             SimOptions {
                 block_bytes: if random.chance(500_000) { 512 } else { 4096 },
+                failed_sync_reads: [FailedSyncReads::AsWritten, FailedSyncReads::AsOnDisk]
+                    [random.below(2) as usize],
                 trace_lines: if replayed() { 1 << 20 } else { 0 },
                 ..SimOptions::default()
             },
@@ -512,6 +516,14 @@ impl History {
                 // What was synced is still there to be read.
                 if start < synced && self.fs.exists(Path::new(DIR)).is_ok() {
                     let _ = log.read(start, 100, synced, MinOneBatch::Yes);
+                }
+                if self.fs.exists(Path::new(DIR)).is_ok() && self.random.chance(700_000) {
+                    // A new process on the same machine: the page cache holds, as clean, what the
+                    // disk does not. What it accepts it must be able to keep.
+                    self.power_stays();
+                    self.log = None;
+                    self.fs.kill_process();
+                    return self.recover(synced, Stop::Process);
                 }
             }
             self.failed(&error);

@@ -108,8 +108,12 @@ impl History {
         if self.log.health() != &LogHealth::Healthy {
             self.world.sim.clear_faults();
             // After a failed sync the page cache holds what the disk may not, and calls it clean: a
-            // new process could not know. So the machine goes, too.
-            self.world.sim.crash();
+            // new process must not believe it.
+            if self.random.chance(500_000) {
+                self.world.sim.kill_process();
+            } else {
+                self.world.sim.crash();
+            }
             self.recover();
         }
     }

@@ -4,7 +4,7 @@
 
 use ottla_protocol::model::{Offset, ProducerEpoch, ProducerId};
 use ottla_storage::fs::FileSystem;
-use ottla_storage::fs::sim::SimOptions;
+use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimOptions};
 use ottla_storage::{CleanupPolicy, LogHealth, LogSettings, PartitionLog, Shutdown};
 
 use super::model::{Record, read_all};
@@ -80,4 +80,37 @@ fn producers_outlive_the_segment_they_wrote_to() {
         let (log, report) = world.open(Shutdown::Unclean).expect("open");
         assert_eq!(log.producers().get(id).cloned(), before, "seed {seed}: {report:?}");
     }
+}
+
+/// What the cache shows after a failed sync is not on the disk, and a later sync does not bring it
+/// there. A process that begins anew on the same machine must not take it for the log's end.
+#[test]
+fn a_failed_sync_is_not_believed_by_the_next_process() {
+    let mut lost = 0;
+    for seed in 0..40 {
+        let world = World::new(seed, SimOptions::default(), small_segments());
+        let mut log = world.create();
+        let synced = 1 + seed as i64 % 5;
+        (0..synced).for_each(|round| drop(append(&world, &mut log, round)));
+        log.flush_now().expect("flush");
+        (synced..12).for_each(|round| drop(append(&world, &mut log, round)));
+        world.sim.fail_always(OpMatcher::op(Op::SyncData).on(".log"), DiskError::Io);
+        log.flush_now().expect_err("the sync fails");
+        assert!(matches!(log.health(), LogHealth::Offline(_)));
+        assert_eq!(log.flushed(), Offset(synced));
+        drop(log);
+        world.sim.clear_faults();
+        world.sim.kill_process();
+        let (mut log, report) = world.open(Shutdown::Unclean).expect("open");
+        assert!(log.log_end() >= Offset(synced), "seed {seed}: {report:?}");
+        lost += i64::from(log.log_end() < Offset(12));
+        // From here on it is promised, and a power cut must not take it.
+        log.flush_now().expect("flush");
+        let (end, before) = (log.log_end(), read_all(&log));
+        drop(log);
+        world.sim.crash();
+        let (log, report) = world.open(Shutdown::Unclean).expect("open");
+        assert_eq!((log.log_end(), read_all(&log)), (end, before), "seed {seed}: {report:?}");
+    }
+    assert!(lost > 0, "the disk has lost nothing: nothing was tried");
 }

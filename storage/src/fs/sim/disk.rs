@@ -122,6 +122,21 @@ impl FileData {
         }
     }
 
+    /// Drops the clean blocks from `position` on: the next read finds what the disk holds.
+    pub(super) fn forget_clean(&mut self, position: u64, block_bytes: usize) {
+        let first = usize::try_from(position).unwrap_or(usize::MAX) / block_bytes;
+        for block in first..self.cached.len().div_ceil(block_bytes) {
+            if self.dirty.contains(&block) {
+                continue;
+            }
+            let from = block * block_bytes;
+            let to = (from + block_bytes).min(self.cached.len());
+            for at in from..to {
+                self.cached[at] = self.durable.get(at).copied().unwrap_or(0);
+            }
+        }
+    }
+
     pub(super) fn misdirect(&mut self, position: usize, random: &mut SimRandom, block: usize) {
         let blocks = self.cached.len().div_ceil(block).max(1);
         let target = random.below(blocks as u64) as usize;
