@@ -258,10 +258,12 @@ impl Partition {
         }
         let committed_at = info.last_offset.next();
         let mut woken = Woken::default();
-        let mut request_flush = false;
+        let request_flush;
         if self.flush_is_free || state.durability == Durability::PageCache {
             let bytes = state.bytes_appended;
             woken = self.advance(&mut state, end, bytes);
+            // As Kafka after each roll: else a kill would have recovery read the whole log.
+            request_flush = !self.flush_is_free && state.log.closed_needs_flush();
         } else {
             if let Some(wait) = wait.filter(|_| committed_at > state.high_watermark) {
                 wait.add();

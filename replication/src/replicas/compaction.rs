@@ -74,13 +74,18 @@ impl Replicas {
                 return None;
             }
             let cleaned = placed.directory.cleaned(name);
-            let range = placed
+            let (range, unflushed) = placed
                 .partition
                 .inspect(|log, marks| {
-                    log.cleanable(cleaned, marks.last_stable, &settings, now.wall)
+                    let range = log.cleanable(cleaned, marks.last_stable, &settings, now.wall);
+                    (range, log.closed_needs_flush())
                 })
-                .ok()?
                 .ok()?;
+            if unflushed {
+                // Only what is flushed is cleaned: the next look finds it.
+                placed.partition.request_flush();
+            }
+            let range = range.ok()?;
             range.is_due(&settings).then_some(Due { placed, settings, range })
         });
         due.max_by(|a, b| a.range.dirty_ratio().total_cmp(&b.range.dirty_ratio()))
@@ -125,3 +130,6 @@ impl Replicas {
         directory.cleaned(name)
     }
 }
+
+#[cfg(test)]
+mod tests;

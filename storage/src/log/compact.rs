@@ -47,7 +47,8 @@ impl PartitionLog {
     /// offset. Cheap unless a compaction lag is set: then timestamps are looked up.
     ///
     /// Only what is flushed: a record that a power cut may take must not have superseded one that
-    /// was acknowledged. Whoever does not flush by itself (`page-cache`) does so before asking.
+    /// was acknowledged. Where [`closed_needs_flush`](Self::closed_needs_flush) there may be more
+    /// once it is.
     ///
     /// # Errors
     ///

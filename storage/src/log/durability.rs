@@ -201,6 +201,14 @@ impl PartitionLog {
             || self.durability.epoch_file != EpochFile::Saved
     }
 
+    /// Whether a closed segment waits for a flush: until then it is not compacted, and recovery
+    /// reads it again. Whoever does not flush by itself (`page-cache`) flushes then, as Kafka does
+    /// after each roll (`UnifiedLog.roll`).
+    #[must_use]
+    pub fn closed_needs_flush(&self) -> bool {
+        self.durability.flushed < self.active().base()
+    }
+
     /// What may be written to `recovery-point-offset-checkpoint`: recovery begins there.
     /// At most [`flushed`](Self::flushed).
     #[must_use]
