@@ -84,10 +84,10 @@ impl GroupService {
     /// Loads every shard whose log is there, before the broker serves.
     pub(crate) async fn start(services: &Arc<Services>) {
         let Some(entry) = services.topics.by_name(OFFSETS_TOPIC) else { return };
-        let services = Arc::clone(services);
-        let loading = tokio::task::spawn_blocking(move || {
+        let loader = Arc::clone(services);
+        let loading = services.host.on_disk(move || {
             for (index, partition) in (0..).zip(entry.partitions()) {
-                services.groups.load(&services, index, partition);
+                loader.groups.load(&loader, index, partition);
             }
         });
         if loading.await.is_err() {
@@ -231,8 +231,8 @@ impl GroupService {
             self.load(services, index, partition);
             return self.loaded(index, partition);
         }
-        let (services, partition) = (Arc::clone(services), Arc::clone(partition));
-        tokio::task::spawn_blocking(move || services.groups.load(&services, index, &partition));
+        let (loader, partition) = (Arc::clone(services), Arc::clone(partition));
+        services.host.start_on_disk(move || loader.groups.load(&loader, index, &partition));
         Err(GroupError::CoordinatorLoadInProgress)
     }
 

@@ -14,6 +14,7 @@ mod api;
 pub mod clock;
 pub mod endpoints;
 mod group_service;
+pub mod host;
 mod http;
 pub mod live_config;
 mod maintenance;
@@ -28,4 +29,5 @@ mod topic_loader;
 mod topics;
 mod wiring;
 
+pub use net::stream::{ByteStream, Stream};
 pub use wiring::{Broker, BrokerOptions, StartError, Storage};

@@ -63,8 +63,8 @@ async fn periodic(services: Arc<Services>, schedule: Schedule, step: Step, mut s
             () = stopping.stopped() => return,
             () = services.clock.sleep_until(next) => {}
         }
-        let services = Arc::clone(&services);
-        if tokio::task::spawn_blocking(move || step(&services)).await.is_err() {
+        let worker = Arc::clone(&services);
+        if services.host.on_disk(move || step(&worker)).await.is_err() {
             tracing::error!("a step of maintenance panicked; it runs again at its next turn");
         }
     }

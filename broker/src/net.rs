@@ -9,3 +9,4 @@ pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod outbound;
 pub(crate) mod response;
+pub(crate) mod stream;

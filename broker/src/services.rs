@@ -13,6 +13,7 @@ use crate::api::fetch::FetchSessions;
 use crate::clock::Clock;
 use crate::endpoints::Endpoints;
 use crate::group_service::GroupService;
+use crate::host::Host;
 use crate::live_config::{Configuration, LiveConfig};
 use crate::metadata_service::MetadataService;
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub(crate) struct Services {
     pub config: LiveConfig,
     pub node_id: NodeId,
     pub clock: Clock,
+    pub host: Host,
     pub edge: EdgeLimits,
     pub endpoints: Endpoints,
     pub connections: Arc<ConnectionTable>,

@@ -35,8 +35,8 @@ pub(crate) async fn apply(
         load(services, image, &changed, now);
         return;
     }
-    let (services, image) = (Arc::clone(services), Arc::clone(image));
-    let loading = tokio::task::spawn_blocking(move || load(&services, &image, &changed, now));
+    let (loader, image) = (Arc::clone(services), Arc::clone(image));
+    let loading = services.host.on_disk(move || load(&loader, &image, &changed, now));
     if loading.await.is_err() {
         tracing::error!("opening partition logs panicked; the topics concerned are not served");
     }

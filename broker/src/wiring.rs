@@ -19,12 +19,14 @@ use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::memory::MemoryFileSystem;
 use ottla_storage::fs::os::OsFileSystem;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::api;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoints::{Advertised, Endpoints};
 use crate::group_service::{self, GroupService};
+use crate::host::Host;
 use crate::live_config::{Configuration, LiveConfig};
 use crate::maintenance;
 use crate::metadata_service::{MetadataError, MetadataService};
@@ -63,6 +65,7 @@ pub struct BrokerOptions {
     pub seed: Option<u64>,
     /// The machine's clocks where it is `None`.
     pub clock: Option<Clock>,
+    pub host: Host,
 }
 
 /// Why a broker did not start.
@@ -102,8 +105,9 @@ impl Broker {
         let (fs, dirs) = storage(&options.storage, &configuration.broker);
         let now = clock.now();
 
-        let listeners = bind_all(&configuration.broker)?;
-        let http = bind_http(&configuration.broker)?;
+        let host = options.host;
+        let listeners = bind_all(&host, &configuration.broker).await?;
+        let http = bind_http(&host, &configuration.broker)?;
         let endpoints = endpoints(&configuration.broker, &listeners);
 
         let identity = NodeIdentity { node: node_id, new_cluster_id: random.next_uuid() };
@@ -129,6 +133,7 @@ impl Broker {
             replicas,
             metadata,
             clock,
+            host,
         });
         services.metadata.start(&services, registration, now).await?;
         GroupService::start(&services).await;
@@ -140,9 +145,9 @@ impl Broker {
             addresses.push((Arc::clone(&bound.name), bound.address));
             tasks.spawn(listener::serve(bound, Arc::clone(&services), stopped.clone()));
         }
-        let http_address = http.as_ref().map(|bound| bound.address);
-        if let Some(bound) = http {
-            let serve = crate::http::serve(bound.socket, Arc::clone(&services), stopped.clone());
+        let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
+        if let Some(socket) = http {
+            let serve = crate::http::serve(socket, Arc::clone(&services), stopped.clone());
             tasks.spawn(serve);
         }
         tasks.spawn(group_service::run_timers(Arc::clone(&services), stopped.clone()));
@@ -207,47 +212,66 @@ fn storage(storage: &Storage, config: &BrokerConfig) -> (Arc<dyn FileSystem>, Ve
     }
 }
 
-fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
+async fn bind_all(host: &Host, config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
     let connections = &config.connections;
     let options = SocketOptions {
         backlog: connections.listen_backlog,
         receive_buffer: connections.receive_buffer.map(ByteSize::to_usize),
         send_buffer: connections.send_buffer.map(ByteSize::to_usize),
     };
-    config.listeners.of_brokers().map(|listener| bind(listener, options)).collect()
+    let mut bound = Vec::new();
+    for wanted in config.listeners.of_brokers() {
+        let place = Place::of(wanted);
+        let listening = listener::bind(host, &wanted.name, place.address()?, options).await;
+        bound.push(listening.map_err(|error| place.refused(error))?);
+    }
+    Ok(bound)
 }
 
-fn bind(listener: &Listener, options: SocketOptions) -> Result<BoundListener, StartError> {
-    let host = listener.host.as_deref().unwrap_or("0.0.0.0");
-    bind_at(&listener.name, host, listener.port, options)
+/// Health and metrics are for the operating system's users: a simulated host has none.
+fn bind_http(host: &Host, config: &BrokerConfig) -> Result<Option<TcpListener>, StartError> {
+    let (Some(http), Host::System) = (&config.http, host) else { return Ok(None) };
+    let place = Place { listener: "HTTP", host: &http.host, port: http.port };
+    let bound = listener::bind_socket(place.address()?, SocketOptions::default());
+    bound.map(Some).map_err(|error| place.refused(error))
 }
 
-fn bind_http(config: &BrokerConfig) -> Result<Option<BoundListener>, StartError> {
-    let options = SocketOptions::default();
-    config.http.as_ref().map(|http| bind_at("HTTP", &http.host, http.port, options)).transpose()
-}
-
-fn bind_at(
-    name: &str,
-    host: &str,
+/// Where one listener is to be, for messages.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    listener: &'a str,
+    host: &'a str,
     port: u16,
-    options: SocketOptions,
-) -> Result<BoundListener, StartError> {
-    let failed = |error: io::Error| StartError::Bind {
-        listener: name.to_owned(),
-        address: format!("{host}:{port}"),
-        cure: match error.kind() {
-            io::ErrorKind::AddrInUse => "Another process has this port: choose another, or port 0",
-            io::ErrorKind::PermissionDenied => {
-                "Ports below 1024 need privileges: choose a higher one"
-            }
-            _ => "The host must be an address of this machine",
-        },
-        error,
-    };
-    let mut addresses = (host, port).to_socket_addrs().map_err(failed)?;
-    let address = addresses.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    listener::bind(name, address, options).map_err(failed)
+}
+
+impl<'a> Place<'a> {
+    fn of(listener: &'a Listener) -> Self {
+        let host = listener.host.as_deref().unwrap_or("0.0.0.0");
+        Self { listener: &listener.name, host, port: listener.port }
+    }
+
+    fn address(self) -> Result<SocketAddr, StartError> {
+        let mut addresses =
+            (self.host, self.port).to_socket_addrs().map_err(|error| self.refused(error))?;
+        addresses.next().ok_or_else(|| self.refused(io::ErrorKind::NotFound.into()))
+    }
+
+    fn refused(self, error: io::Error) -> StartError {
+        StartError::Bind {
+            listener: self.listener.to_owned(),
+            address: format!("{}:{}", self.host, self.port),
+            cure: match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "Another process has this port: choose another, or port 0"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "Ports below 1024 need privileges: choose a higher one"
+                }
+                _ => "The host must be an address of this machine",
+            },
+            error,
+        }
+    }
 }
 
 /// What clients are told, with the ports that were really bound.

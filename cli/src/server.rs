@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use ottla_broker::host::Host;
 use ottla_broker::{Broker, BrokerOptions, StartError, Storage};
 
 use crate::exit::Exit;
@@ -115,8 +116,13 @@ fn serve_until_stopped(
         let mut stop = lifetime::Stop::listen(parent)
             .map_err(|error| vec![Failure::new("SIGNALS", error.to_string(), Exit::ItemFailed)])?;
         let storage = if configured.in_memory { Storage::Memory } else { Storage::Disk };
-        let options =
-            BrokerOptions { config: configured.layers(), storage, seed: None, clock: None };
+        let options = BrokerOptions {
+            config: configured.layers(),
+            storage,
+            seed: None,
+            clock: None,
+            host: Host::System,
+        };
         let broker = Broker::start(options).await.map_err(|error| vec![refused(&error)])?;
         let ready = Ready::of(&broker, &configured, mode, began.elapsed());
         ready.print(common.print);

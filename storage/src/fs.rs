@@ -33,6 +33,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::flush::FlushCoordinator;
+
 pub use memory::MemoryFileSystem;
 pub use os::OsFileSystem;
 pub use sim::{SimFileSystem, SimOptions};
@@ -102,6 +104,11 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     /// free and callers may complete a flush inline instead of through the flush thread.
     fn is_volatile(&self) -> bool {
         false
+    }
+    /// A coordinator of this file system's own for the disk that holds `path`, for simulations,
+    /// which have no threads. `None`: logs are flushed by a thread per disk.
+    fn flusher(&self, _path: &Path) -> Option<FlushCoordinator> {
+        None
     }
     /// Takes an exclusive lock on the file at `path` (created if absent), held until the guard
     /// drops. `WouldBlock` when another process, or another guard of this one, holds it.

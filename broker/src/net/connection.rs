@@ -16,11 +16,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ottla_protocol::model::MonoTime;
-use tokio::net::TcpStream;
 
 use super::budget::Reservation;
 use super::inbound::{Head, Inbound};
 use super::outbound::Outbound;
+use super::stream::Stream;
 use crate::api::dispatch::{self, ClientIds};
 use crate::api::handler::{ConnectionInfo, Dispatched, Outcome};
 use crate::clock::Sleep;
@@ -63,7 +63,7 @@ struct Pending {
 }
 
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     services: Arc<Services>,
     info: Arc<ConnectionInfo>,
     inbound: Inbound,
@@ -84,11 +84,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: TcpStream,
-        services: Arc<Services>,
-        info: Arc<ConnectionInfo>,
-    ) -> Self {
+    pub(crate) fn new(stream: Stream, services: Arc<Services>, info: Arc<ConnectionInfo>) -> Self {
         let now = services.clock.now().mono;
         let first = services.edge.idle_max.min(FIRST_FRAME);
         Self {
@@ -158,7 +154,7 @@ impl Connection {
             return ControlFlow::Continue(());
         }
         if let Some(reason) = self.refused.take() {
-            self.inbound.discard(&self.stream, DISCARD_MAX);
+            self.stream.discard(DISCARD_MAX);
             return ControlFlow::Break(End::Refused(reason));
         }
         if draining {
@@ -206,7 +202,7 @@ impl Connection {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
         let before = self.outbound.len();
-        match self.outbound.poll_write(cx, &self.stream) {
+        match self.outbound.poll_write(cx, &mut self.stream) {
             Poll::Ready(Err(error)) => return ControlFlow::Break(End::Io(error)),
             Poll::Pending if self.outbound.len() < before => {
                 self.last_active = self.services.clock.now().mono;
@@ -257,27 +253,19 @@ impl Connection {
 
     /// Reads once; false when there is nothing to read now.
     fn fill(&mut self, cx: &mut Context<'_>) -> ControlFlow<End, bool> {
-        match self.inbound.try_read(&self.stream) {
-            Ok(0) => {
+        match self.inbound.poll_read(cx, &mut self.stream) {
+            Poll::Pending => ControlFlow::Continue(false),
+            Poll::Ready(Ok(0)) => {
                 self.peer_closed = true;
                 ControlFlow::Continue(false)
             }
-            Ok(_) => {
+            Poll::Ready(Ok(_)) => {
                 if matches!(self.inbound.head(), Ok(Head::Partial(_))) {
                     self.last_active = self.services.clock.now().mono;
                 }
                 ControlFlow::Continue(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.inbound.release();
-                match self.stream.poll_read_ready(cx) {
-                    Poll::Pending => ControlFlow::Continue(false),
-                    Poll::Ready(Ok(())) => ControlFlow::Continue(true),
-                    Poll::Ready(Err(error)) => ControlFlow::Break(End::Io(error)),
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => ControlFlow::Continue(true),
-            Err(error) => ControlFlow::Break(End::Io(error)),
+            Poll::Ready(Err(error)) => ControlFlow::Break(End::Io(error)),
         }
     }
 

@@ -4,9 +4,11 @@
 //! Invariant: memory grows with the bytes that came, not with the length that was announced.
 
 use std::io;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::net::TcpStream;
+
+use super::stream::Stream;
 
 /// What is read at least at once.
 const READ_MIN: usize = 16 * 1024;
@@ -66,29 +68,24 @@ impl Inbound {
     }
 
     /// Gives the buffer back while nothing is in it: an idle connection holds none.
-    pub(crate) fn release(&mut self) {
+    fn release(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
     }
 
-    /// Reads once without waiting. `Ok(0)` is the end of the stream.
-    pub(crate) fn try_read(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    /// Reads once. Ready with 0 is the end of the stream; pending, the task is woken for more.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
         self.make_room();
-        stream.try_read_buf(&mut self.buffer)
-    }
-
-    /// Takes what the socket holds now, up to about `bytes_max`, and forgets it.
-    pub(crate) fn discard(&mut self, stream: &TcpStream, bytes_max: usize) {
-        let mut taken = 0;
-        while taken < bytes_max {
-            self.buffer.clear();
-            self.buffer.reserve(READ_MIN);
-            match stream.try_read_buf(&mut self.buffer) {
-                Ok(bytes) if bytes > 0 => taken += bytes,
-                _ => return,
-            }
+        let read = stream.poll_read_buf(cx, &mut self.buffer);
+        if read.is_pending() {
+            self.release();
         }
+        read
     }
 
     fn make_room(&mut self) {

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, End};
+use super::stream::Stream;
 use crate::api::handler::ConnectionInfo;
+use crate::host::{Accepted, Host, SimulatedListener};
 use crate::services::Services;
 use crate::stop::Stopping;
 
@@ -25,8 +27,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct BoundListener {
     pub name: Arc<str>,
-    pub socket: TcpListener,
+    pub socket: Listening,
     pub address: SocketAddr,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) enum Listening {
+    Tcp(TcpListener),
+    Simulated(Box<dyn SimulatedListener>),
+}
+
+/// A connection that was accepted, with its own address and its peer's.
+struct Incoming {
+    stream: Stream,
+    local: Option<SocketAddr>,
+    peer: SocketAddr,
+}
+
+impl Listening {
+    async fn accept(&self) -> io::Result<Incoming> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                let local = stream.local_addr().ok();
+                // Requests and responses are whole messages: waiting for more only adds latency.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "TCP_NODELAY not set");
+                }
+                Ok(Incoming { stream: Stream::Tcp(stream), local, peer })
+            }
+            Self::Simulated(listener) => {
+                let Accepted { stream, local, peer } = listener.accept().await?;
+                Ok(Incoming { stream: Stream::Custom(stream), local: Some(local), peer })
+            }
+        }
+    }
 }
 
 /// What a listening socket and the connections that it accepts are given.
@@ -44,11 +80,32 @@ pub(crate) struct SocketOptions {
 ///
 /// # Errors
 /// What the operating system says, e.g. that the port is taken.
-pub(crate) fn bind(
+pub(crate) async fn bind(
+    host: &Host,
     name: &str,
     address: SocketAddr,
     options: SocketOptions,
 ) -> io::Result<BoundListener> {
+    let (socket, address) = match host {
+        Host::System => {
+            let socket = bind_socket(address, options)?;
+            let address = socket.local_addr()?;
+            (Listening::Tcp(socket), address)
+        }
+        Host::Simulated(network) => {
+            let listener = network.bind(address).await?;
+            let address = listener.address();
+            (Listening::Simulated(listener), address)
+        }
+    };
+    Ok(BoundListener { name: Arc::from(name), socket, address })
+}
+
+/// Binds one address of the operating system.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn bind_socket(address: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -63,9 +120,7 @@ pub(crate) fn bind(
     socket.bind(&address.into())?;
     let backlog = options.backlog.unwrap_or(BACKLOG);
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    let socket = TcpListener::from_std(socket.into())?;
-    let address = socket.local_addr()?;
-    Ok(BoundListener { name: Arc::from(name), socket, address })
+    TcpListener::from_std(socket.into())
 }
 
 /// Accepts until `stop` turns true, then drains: connections finish what they have accepted.
@@ -78,7 +133,7 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
             () = stop.stopped() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             accepted = listener.socket.accept() => match accepted {
-                Ok((stream, peer)) => {
+                Ok(incoming) => {
                     let rate = services.edge.limits.rate;
                     if let Some(turn) = services.connections.pace(services.clock.now().mono, rate) {
                         tokio::select! {
@@ -87,7 +142,7 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
                             () = services.clock.sleep_until(turn) => {}
                         }
                     }
-                    accept(&listener, &services, &stopping, &mut tasks, stream, peer);
+                    accept(&listener, &services, &stopping, &mut tasks, incoming);
                 },
                 Err(error) => {
                     tracing::warn!(listener = %listener.name, %error, "accept failed");
@@ -106,9 +161,9 @@ fn accept(
     services: &Arc<Services>,
     stop: &Stopping,
     tasks: &mut JoinSet<()>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    incoming: Incoming,
 ) {
+    let Incoming { stream, local, peer } = incoming;
     let admission = match services.connections.admit(peer.ip(), &services.edge.limits) {
         Ok(admission) => admission,
         Err(reason) => {
@@ -116,14 +171,10 @@ fn accept(
             return;
         }
     };
-    // Requests and responses are whole messages: waiting for more to send only adds latency.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "TCP_NODELAY not set");
-    }
     let info = Arc::new(ConnectionInfo {
         id: services.connections.next_id(),
         peer,
-        local: stream.local_addr().unwrap_or(listener.address),
+        local: local.unwrap_or(listener.address),
         listener: Arc::clone(&listener.name),
     });
     let connection = Connection::new(stream, Arc::clone(services), Arc::clone(&info));

@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use ottla_storage::fs::File;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::response::{ResponseFrame, Segment};
+use super::stream::Stream;
 
 /// How many segments one vectored write takes.
 const PARTS_MAX: usize = 64;
@@ -53,36 +53,38 @@ impl Outbound {
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &TcpStream,
+        stream: &mut Stream,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             if self.loading.is_some() {
                 ready!(self.poll_load(cx))?;
             }
-            match self.try_write(stream) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(stream.poll_write_ready(cx))?;
+            match self.queue.front() {
+                None => {}
+                Some(Segment::Bytes(_)) => ready!(self.poll_write_bytes(cx, stream))?,
+                Some(Segment::File { file, position, len }) => {
+                    let (file, position, len) = (Arc::clone(file), *position, *len as usize);
+                    match self.write_file(stream, &file, position, len) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            if let Some(socket) = stream.socket() {
+                                ready!(socket.poll_write_ready(cx))?;
+                            }
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn try_write(&mut self, stream: &TcpStream) -> io::Result<()> {
-        match self.queue.front() {
-            None => Ok(()),
-            Some(Segment::Bytes(_)) => self.write_bytes(stream),
-            Some(Segment::File { file, position, len }) => {
-                let (file, position, len) = (Arc::clone(file), *position, *len as usize);
-                self.write_file(stream, &file, position, len)
-            }
-        }
-    }
-
-    fn write_bytes(&mut self, stream: &TcpStream) -> io::Result<()> {
+    fn poll_write_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<io::Result<()>> {
         let mut parts: [IoSlice<'_>; PARTS_MAX] = [IoSlice::new(&[]); PARTS_MAX];
         let mut count = 0;
         for (part, segment) in parts.iter_mut().zip(&self.queue) {
@@ -90,12 +92,12 @@ impl Outbound {
             *part = IoSlice::new(bytes);
             count += 1;
         }
-        let written = stream.try_write_vectored(&parts[..count])?;
+        let written = ready!(stream.poll_write_parts(cx, &parts[..count]))?;
         if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.consume_bytes(written);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn consume_bytes(&mut self, mut written: usize) {
@@ -112,12 +114,12 @@ impl Outbound {
 
     fn write_file(
         &mut self,
-        stream: &TcpStream,
+        stream: &Stream,
         file: &Arc<dyn File>,
         position: u64,
         len: usize,
     ) -> io::Result<()> {
-        let Some(os_file) = file.os_file() else {
+        let (Some(os_file), Some(socket)) = (file.os_file(), stream.socket()) else {
             // A file in memory hands out what it holds.
             let bytes = file.read_bytes_at(position, len)?;
             return self.replace_head(bytes);
@@ -129,9 +131,9 @@ impl Outbound {
             self.loading = Some(tokio::task::spawn_blocking(load));
             return Ok(());
         }
-        let sent = stream.try_io(Interest::WRITABLE, || {
+        let sent = socket.try_io(Interest::WRITABLE, || {
             let mut at = position;
-            rustix::fs::sendfile(stream, os_file, Some(&mut at), chunk).map_err(io::Error::from)
+            rustix::fs::sendfile(socket, os_file, Some(&mut at), chunk).map_err(io::Error::from)
         })?;
         if sent == 0 {
             // The file is shorter than the log said: the frame cannot be completed honestly.

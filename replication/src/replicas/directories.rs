@@ -214,6 +214,9 @@ impl Flushers {
         if fs.is_volatile() {
             return Ok(FlushCoordinator::inline(Arc::clone(fs), path));
         }
+        if let Some(flusher) = fs.flusher(&path) {
+            return Ok(flusher);
+        }
         let io = |error| OpenError::FlushThread { path: path.clone(), error };
         let disk = fs.disk_id(&path).map_err(io)?;
         if let Some((_, flusher)) = self.by_disk.iter().find(|(known, _)| *known == disk) {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_broker::host::Host;
 use ottla_broker::{BrokerOptions, Storage};
 use ottla_config::loader::{self, Sources};
 use ottla_storage::fs::FileSystem;
@@ -170,6 +171,7 @@ impl Builder {
             storage: Storage::Custom(fs),
             seed: self.seed,
             clock: None,
+            host: Host::System,
         };
         Ok(Plan { options, topics: self.topics, temporary })
     }

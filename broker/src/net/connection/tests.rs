@@ -10,11 +10,12 @@ use kafka_protocol::messages::api_versions_response::SupportedFeatureKey;
 use kafka_protocol::protocol::StrBytes;
 use ottla_config::loader::{self, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::host::Host;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::{Broker, BrokerOptions, Storage};
 
@@ -41,6 +42,7 @@ impl Bench {
             storage: Storage::Memory,
             seed: Some(1),
             clock: Some(clock.clone()),
+            host: Host::System,
         });
         let broker = broker.await.unwrap();
 
@@ -56,7 +58,7 @@ impl Bench {
         let local = server.local_addr().unwrap();
         let info =
             Arc::new(ConnectionInfo { id: 1, peer, local, listener: Arc::from("PLAINTEXT") });
-        let connection = Connection::new(server, Arc::clone(broker.services()), info);
+        let connection = Connection::new(Stream::Tcp(server), Arc::clone(broker.services()), info);
         Self { broker, clock, client, connection }
     }
 
@@ -137,7 +139,7 @@ async fn a_refusal_waits_for_a_slow_answer_and_ends_what_came_behind() {
     let (tell, told) = oneshot::channel();
     bench.push_pending(async { told.await.unwrap() });
     bench.client.write_all(&request(9_999, 9)).await.unwrap();
-    bench.connection.stream.readable().await.unwrap();
+    bench.connection.stream.socket().unwrap().readable().await.unwrap();
     let Bench { broker: _broker, mut client, connection, .. } = bench;
     let mut run = Box::pin(connection.run(std::future::pending()));
     assert!(poll_once(&mut run).await.is_pending(), "it waits for the answer");
@@ -193,7 +195,7 @@ async fn complete_answers_behind_a_waiting_one_stop_the_reading() {
     bench.push_pending(std::future::pending());
     bench.connection.answered_bytes = OUTBOUND_MAX;
     bench.client.write_all(&request(API_VERSIONS, 1)).await.unwrap();
-    bench.connection.stream.readable().await.unwrap();
+    bench.connection.stream.socket().unwrap().readable().await.unwrap();
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(bench.connection.poll(&mut cx, false).is_continue());
     assert_eq!(bench.connection.pending.len(), 1);
@@ -207,7 +209,7 @@ async fn a_connection_without_a_first_frame_is_closed() {
     let Bench { broker: _broker, clock, mut client, connection } = Bench::new().await;
     // Half a frame is none.
     client.write_all(&request(API_VERSIONS, 1)[..6]).await.unwrap();
-    connection.stream.readable().await.unwrap();
+    connection.stream.socket().unwrap().readable().await.unwrap();
     let mut run = Box::pin(connection.run(std::future::pending()));
     assert!(poll_once(&mut run).await.is_pending());
     clock.advance(FIRST_FRAME - Duration::from_millis(1));
