@@ -1,12 +1,16 @@
-//! One partition with one replica: its log, its high watermark, and those who wait for it.
+//! One partition on this node: its log, its high watermark, and those who wait for it.
 //!
-//! Owns: the lock around the log, the moment at which an append is committed, the queues of waiting
-//! producers and fetchers. Never: several replicas (a Raft group takes the place of this type's
-//! commit rule there), file formats, the wire.
+//! Owns: the lock around the log, the moment at which an append is committed where there is one
+//! replica, the queues of waiting producers and fetchers. Never: what is committed among several
+//! replicas (their Raft group says so, through `partition/group.rs`), file formats, the wire.
 //!
-//! Invariant: log start <= last stable <= high watermark <= log end. With `ottla.durability=fsync`
-//! the high watermark is what was flushed, so nothing that a power loss can take is ever visible;
-//! with `page-cache` it is the log end. A waiter is told after the lock was released.
+//! Invariant: log start <= last stable <= high watermark <= log end. With one replica and
+//! `ottla.durability=fsync` the high watermark is what was flushed, so nothing that a power loss can
+//! take is ever visible; with `page-cache` it is the log end. A waiter is told after the lock was
+//! released.
+
+pub(crate) mod group;
+mod submission;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,12 +22,16 @@ use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Now, Offset, TopicPar
 use ottla_protocol::records::HEADER;
 use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
 use ottla_storage::{
-    AbortedTxn, AppendError, AppendInfo, LeaderAppend, LogError, LogRead, LogSettings, MinOneBatch,
-    PartitionLog, ReadError,
+    AbortedTxn, AppendError, AppendInfo, AppendOrigin, LeaderAppend, LeaderBatch, LogError,
+    LogRead, LogSettings, MinOneBatch, PartitionLog, ReadError,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
+pub use submission::{Outcome, Submission, Until};
+
+use crate::raft::{Group, Proposal};
 use crate::wait::{Countdown, Watch};
+use group::Rule;
 
 /// Up to where a reader may see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +57,15 @@ pub struct Appended {
     pub info: AppendInfo,
     /// The high watermark that makes this append committed.
     pub committed_at: Offset,
+}
+
+/// A validated batch that is given to a partition.
+#[derive(Clone, Debug)]
+pub struct SubmittedBatch {
+    pub batch: LeaderBatch,
+    pub origin: AppendOrigin,
+    /// How many bytes of memory a slice of the payload keeps alive: the request frame's length.
+    pub frame_bytes: usize,
 }
 
 /// One read.
@@ -79,6 +96,9 @@ pub enum PartitionError {
          broker restarted"
     )]
     Offline(TopicPartition),
+    /// `NOT_LEADER_OR_FOLLOWER` (6).
+    #[error("this broker does not lead {0}")]
+    NotLeader(TopicPartition),
     #[error("leader epoch {asked} is older than {current}")]
     FencedEpoch { asked: LeaderEpoch, current: LeaderEpoch },
     #[error("leader epoch {asked} is newer than {current}")]
@@ -113,11 +133,16 @@ struct State {
     bytes_committed: u64,
     /// Producers that wait for the high watermark, in offset order.
     acks: VecDeque<(Offset, Arc<Countdown>)>,
+    /// The same, by batch.
+    submissions: VecDeque<(Offset, Arc<Submission>)>,
+    rule: Rule,
+    /// Who leads, as far as is known here.
+    leader: Option<NodeId>,
     watches: BTreeMap<u64, Arc<Watch>>,
     next_watch: u64,
 }
 
-/// A partition that this node leads alone.
+/// A partition of which this node has a replica.
 pub struct Partition {
     name: TopicPartition,
     topic_id: Uuid,
@@ -130,6 +155,7 @@ pub struct Partition {
     ticket: FlushTicket,
     flush_is_free: bool,
     offline: AtomicBool,
+    group: RwLock<Option<std::sync::Weak<Group>>>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -180,6 +206,9 @@ impl Partition {
                 bytes_flushing: 0,
                 bytes_committed: 0,
                 acks: VecDeque::new(),
+                submissions: VecDeque::new(),
+                rule: Rule::Solo,
+                leader: Some(parts.node),
                 watches: BTreeMap::new(),
                 next_watch: 0,
             }),
@@ -187,6 +216,7 @@ impl Partition {
             ticket: FlushTicket::new(),
             flush_is_free: parts.flush_is_free,
             offline: AtomicBool::new(false),
+            group: RwLock::new(None),
         })
     }
 
@@ -200,10 +230,16 @@ impl Partition {
         self.topic_id
     }
 
-    /// The node that leads this partition.
+    /// The node that leads this partition, if one does and this one knows.
     #[must_use]
-    pub fn leader(&self) -> NodeId {
-        self.node
+    pub fn leader(&self) -> Option<NodeId> {
+        self.state.lock().leader
+    }
+
+    /// This node leads: it may append, and its high watermark is the partition's.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.leader() == Some(self.node)
     }
 
     #[must_use]
@@ -248,6 +284,7 @@ impl Partition {
     ) -> Result<Appended, PartitionError> {
         let mut state = self.state.lock();
         self.check_writable(&state)?;
+        self.check_solo(&state)?;
         let epoch = state.epoch;
         let before = state.log.log_end();
         let info = state.log.append_as_leader(append, epoch, now)?;
@@ -277,6 +314,64 @@ impl Partition {
             self.request_flush();
         }
         Ok(Appended { info, committed_at })
+    }
+
+    /// Gives a validated batch to the partition, whether it has one replica or more. What becomes of
+    /// it the submission says; `wait` is told once it has come as far as `until`, or no further.
+    /// Batches are appended in the order in which they are given.
+    #[must_use]
+    pub fn submit(
+        self: &Arc<Self>,
+        batch: SubmittedBatch,
+        now: Now,
+        until: Until,
+        wait: Option<&Arc<Countdown>>,
+    ) -> Arc<Submission> {
+        let submission = Submission::new(until, wait);
+        let SubmittedBatch { batch, origin, frame_bytes } = batch;
+        let proposal = Arc::new(Proposal {
+            batch,
+            origin,
+            frame_bytes,
+            now,
+            submission: Arc::clone(&submission),
+        });
+        if self.group.read().is_some() {
+            self.propose(proposal);
+        } else {
+            self.submit_alone(&proposal);
+        }
+        submission
+    }
+
+    /// Appends where this replica is the only one.
+    fn submit_alone(self: &Arc<Self>, proposal: &Proposal) {
+        let epoch = {
+            let state = self.state.lock();
+            match self.check_solo(&state) {
+                Ok(()) => state.epoch,
+                Err(error) => return proposal.submission.refused(error),
+            }
+        };
+        let before = self.log_end();
+        match self.append_proposed(proposal, epoch) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) | Err(error) => return proposal.submission.refused(error),
+        }
+        let mut state = self.state.lock();
+        let end = state.log.log_end();
+        if self.flush_is_free || state.durability == Durability::PageCache {
+            let bytes = state.bytes_appended;
+            let woken = self.advance(&mut state, end, bytes);
+            drop(state);
+            woken.tell();
+        } else {
+            let request = end > state.high_watermark && end > before;
+            drop(state);
+            if request {
+                self.request_flush();
+            }
+        }
     }
 
     /// Reads whole batches below the bound that `plan.isolation` names.
@@ -323,13 +418,15 @@ impl Partition {
         Ok(change(&mut state.log, marks))
     }
 
-    /// DeleteRecords: moves the log start to `offset`, which may not pass the high watermark.
+    /// DeleteRecords where there is one replica: moves the log start to `offset`, which may not pass
+    /// the high watermark. With a group, [`Group::delete_records`] does.
     ///
     /// # Errors
     /// `OffsetOutOfRange` beyond the high watermark.
     pub fn delete_records(&self, offset: Offset) -> Result<Offset, PartitionError> {
         let mut state = self.state.lock();
         self.check_writable(&state)?;
+        self.check_solo(&state)?;
         let marks = state.marks();
         if offset > marks.high_watermark || offset < Offset::ZERO {
             let (start, end) = (marks.log_start, marks.high_watermark);
@@ -384,7 +481,8 @@ impl Partition {
         epoch: LeaderEpoch,
     ) {
         let mut state = self.state.lock();
-        if epoch > state.epoch {
+        let solo = matches!(state.rule, Rule::Solo);
+        if epoch > state.epoch && solo {
             state.epoch = epoch;
             let log_end = state.log.log_end();
             state.log.assign_epoch(epoch, log_end);
@@ -393,7 +491,7 @@ impl Partition {
         let relaxed = durability == Durability::PageCache && state.durability != durability;
         state.durability = durability;
         let mut woken = Woken::default();
-        if relaxed && state.serving == Serving::Yes {
+        if relaxed && solo && state.serving == Serving::Yes {
             let (end, bytes) = (state.log.log_end(), state.bytes_appended);
             woken = self.advance(&mut state, end, bytes);
         }
@@ -442,6 +540,8 @@ impl Partition {
         state.serving = serving;
         let woken = Woken {
             acks: state.acks.drain(..).map(|(_, wait)| wait).collect(),
+            committed: Vec::new(),
+            lost: state.submissions.drain(..).map(|(_, submission)| submission).collect(),
             watches: std::mem::take(&mut state.watches).into_values().collect(),
         };
         drop(state);
@@ -463,6 +563,13 @@ impl Partition {
         }
     }
 
+    fn check_solo(&self, state: &MutexGuard<'_, State>) -> Result<(), PartitionError> {
+        match state.rule {
+            Rule::Solo => Ok(()),
+            Rule::Group(_) => Err(PartitionError::NotLeader(self.name.clone())),
+        }
+    }
+
     /// Moves the high watermark and collects who has to be told.
     fn advance(&self, state: &mut State, to: Offset, bytes_committed: u64) -> Woken {
         if to <= state.high_watermark {
@@ -474,6 +581,10 @@ impl Partition {
         let mut woken = Woken::default();
         while state.acks.front().is_some_and(|(offset, _)| *offset <= to) {
             woken.acks.extend(state.acks.pop_front().map(|(_, wait)| wait));
+        }
+        while state.submissions.front().is_some_and(|(offset, _)| *offset <= to) {
+            let front = state.submissions.pop_front();
+            woken.committed.extend(front.map(|(_, submission)| submission));
         }
         let fresh = bytes_committed.saturating_sub(state.bytes_committed);
         state.bytes_committed = bytes_committed;
@@ -516,6 +627,8 @@ fn bytes_of(append: &LeaderAppend<'_>) -> u64 {
 #[derive(Default)]
 struct Woken {
     acks: Vec<Arc<Countdown>>,
+    committed: Vec<Arc<Submission>>,
+    lost: Vec<Arc<Submission>>,
     watches: Vec<Arc<Watch>>,
 }
 
@@ -524,6 +637,8 @@ impl Woken {
         for wait in self.acks {
             wait.done();
         }
+        self.committed.iter().for_each(|submission| submission.committed());
+        Partition::lose(self.lost);
         for watch in self.watches {
             watch.fire();
         }
@@ -572,17 +687,32 @@ impl FlushTarget for Partition {
             }
         };
         match completed {
-            Ok(()) => {
-                let bytes = state.bytes_flushing;
-                let woken = self.advance(&mut state, job.up_to, bytes);
-                drop(state);
-                woken.tell();
-            }
+            Ok(()) => match state.rule.clone() {
+                Rule::Solo => {
+                    let bytes = state.bytes_flushing;
+                    let woken = self.advance(&mut state, job.up_to, bytes);
+                    drop(state);
+                    woken.tell();
+                }
+                Rule::Group(events) => {
+                    let flushed = state.log.flushed();
+                    drop(state);
+                    if let Some(events) = events.upgrade() {
+                        events.flushed(flushed);
+                    }
+                }
+            },
             Err(error) => {
                 tracing::error!(partition = %self.name, %error, "flush failed: partition is offline");
+                let rule = state.rule.clone();
                 drop(state);
                 self.offline.store(true, Ordering::Release);
                 self.stop_serving(Serving::Offline);
+                if let Rule::Group(events) = rule
+                    && let Some(events) = events.upgrade()
+                {
+                    events.failed();
+                }
             }
         }
     }

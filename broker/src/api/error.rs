@@ -16,7 +16,7 @@ impl KafkaError for PartitionError {
     fn code(&self) -> ErrorCode {
         match self {
             // The client refreshes its metadata on this code and learns that the topic is gone.
-            Self::Deleted(_) => ErrorCode::NotLeaderOrFollower,
+            Self::Deleted(_) | Self::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
             Self::Offline(_) => ErrorCode::KafkaStorageError,
             Self::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
             Self::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,

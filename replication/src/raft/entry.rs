@@ -13,10 +13,10 @@ use bytes::Bytes;
 use openraft::entry::{RaftEntry, RaftPayload};
 use openraft::impls::EmptyNode;
 use ottla_protocol::model::{Now, Offset};
-use ottla_storage::{AppendError, AppendInfo, AppendOrigin, LeaderBatch};
-use parking_lot::Mutex;
+use ottla_storage::{AppendOrigin, LeaderBatch};
 
 use super::{Committed, LogId, Membership, ReplicaId};
+use crate::partition::Submission;
 use crate::wait::Countdown;
 
 /// One entry: its place, and what it holds.
@@ -41,88 +41,57 @@ pub enum Payload {
 #[derive(Clone, Debug)]
 pub enum Batch {
     /// Given to the leader; its offsets are decided when the entry is appended.
-    Proposed(Arc<Proposal>),
+    Proposed(Arc<Turn>),
     /// In the local log, from `base` up to and without `end`; `bytes` long.
     Stored { base: Offset, end: Offset, bytes: u32 },
     /// From the leader, with its offsets, as it stands in the leader's log.
     Received(Bytes),
+    /// No batch at all: records below this offset are deleted on every replica (DeleteRecords). It
+    /// takes no offset.
+    LogStart(Offset),
 }
 
-/// Batches of one produce request for one partition. Each proposal is one batch.
+/// One batch that a producer gave to the leader.
 #[derive(Debug)]
 pub struct Proposal {
     pub batch: LeaderBatch,
     pub origin: AppendOrigin,
+    /// How many bytes of memory the payload keeps alive: the request frame's length.
     pub frame_bytes: usize,
     pub now: Now,
-    result: Mutex<Option<ProposalResult>>,
-    /// Told when the result is there.
-    appended: Option<Arc<Countdown>>,
+    /// Told what becomes of it.
+    pub submission: Arc<Submission>,
 }
 
-/// What became of a proposal when its turn came.
-#[derive(Debug)]
-pub enum ProposalResult {
-    /// It stands in the leader's log. It is committed once the high watermark has passed it, if the
-    /// leader is still the same then.
-    Appended(AppendInfo),
-    /// The log refused it: a producer's fault, or no room.
-    Refused(AppendError),
-    /// This node is not, or is no longer, the leader; nothing was appended.
-    NotLeader,
-}
-
-impl Proposal {
-    /// `appended` is added to here and told once [`Self::take_result`] has something to give.
-    #[must_use]
-    pub fn new(
-        batch: LeaderBatch,
-        origin: AppendOrigin,
-        frame_bytes: usize,
-        now: Now,
-        appended: Option<Arc<Countdown>>,
-    ) -> Arc<Self> {
-        if let Some(wait) = &appended {
-            wait.add();
-        }
-        Arc::new(Self { batch, origin, frame_bytes, now, result: Mutex::new(None), appended })
-    }
-
-    /// Says what became of it. Only the first answer counts.
-    pub fn resolve(&self, result: ProposalResult) {
-        let mut slot = self.result.lock();
-        if slot.is_some() {
-            return;
-        }
-        *slot = Some(result);
-        drop(slot);
-        if let Some(wait) = &self.appended {
-            wait.done();
-        }
-    }
-
-    /// The result, once.
-    #[must_use]
-    pub fn take_result(&self) -> Option<ProposalResult> {
-        self.result.lock().take()
-    }
-}
-
-/// A proposal that is dropped unanswered never reached the log.
 impl Drop for Proposal {
+    /// One that nobody looks at any more never reached the log.
     fn drop(&mut self) {
-        self.resolve(ProposalResult::NotLeader);
+        self.submission.not_leader();
+    }
+}
+
+/// A proposal on its way through Raft: when it is gone, Raft has appended it or refused it.
+#[derive(Debug)]
+pub struct Turn {
+    pub proposal: Arc<Proposal>,
+    pub(super) flight: Arc<Countdown>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.flight.done();
     }
 }
 
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proposed(proposal) => {
-                write!(f, "proposed {} bytes", proposal.batch.payload.len())
+            Self::Proposed(turn) => {
+                write!(f, "proposed {} bytes", turn.proposal.batch.payload.len())
             }
             Self::Stored { base, end, .. } => write!(f, "stored {base}..{end}"),
             Self::Received(bytes) => write!(f, "received {} bytes", bytes.len()),
+            Self::LogStart(offset) => write!(f, "log start {offset}"),
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Owns: what ListOffsets, OffsetForLeaderEpoch and read-committed fetches ask. Never: appends.
 
+use std::ops::ControlFlow;
+
 use ottla_protocol::model::{LeaderEpoch, Offset, Timestamp};
-use ottla_protocol::records::Batch;
+use ottla_protocol::records::{Batch, BatchHeader};
 
 use super::PartitionLog;
 use super::append::marker_of;
@@ -240,6 +242,35 @@ impl PartitionLog {
             }
             Ok(())
         })
+    }
+
+    /// Shows the header of every batch from the one that contains `from` on, up to the log's end or
+    /// until `see` says stop.
+    ///
+    /// # Errors
+    ///
+    /// The files are damaged or unreadable.
+    pub fn headers(
+        &self,
+        from: Offset,
+        mut see: impl FnMut(&BatchHeader) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let mut stopped = false;
+        for index in self.segment_index(from)..self.segments.len() {
+            let segment = &self.segments[index];
+            let path = segment.log_path(&self.folder);
+            let Some(first) = segment.locate(&self.folder, from)? else { continue };
+            let mut scan =
+                segment.scan(&self.folder, first.position).map_err(LogError::io("read", &path))?;
+            while !stopped {
+                let expected = scan.expected();
+                let next =
+                    scan.advance().map_err(|error| LogError::scan(error, path.clone(), expected));
+                let Some(frame) = next? else { break };
+                stopped = see(&frame.header).is_break();
+            }
+        }
+        Ok(())
     }
 
     /// Shows every batch of a segment that ends at or after `from`.

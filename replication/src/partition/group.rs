@@ -1,0 +1,254 @@
+//! A partition whose commit rule is a Raft group.
+//!
+//! Owns: what the group does to the log and the marks, under the partition's lock. Never: decides what
+//! is committed, or speaks with Raft.
+//!
+//! Invariant: nothing below the high watermark is ever truncated.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ottla_config::topic::Durability;
+use ottla_protocol::model::{LeaderEpoch, NodeId, Now, Offset};
+use ottla_protocol::records::HEADER;
+use ottla_storage::{AppendError, AppendInfo, LeaderAppend, LogError, LogSlice, MinOneBatch};
+
+use super::submission::{Submission, Until};
+use super::{Partition, PartitionError, Serving, Woken};
+use crate::raft::{Group, Proposal};
+
+/// What a group hears from its partition.
+pub(crate) trait GroupLogEvents: Send + Sync {
+    /// Everything below is durable.
+    fn flushed(&self, flushed: Offset);
+    /// A flush failed: nothing more becomes durable in this process.
+    fn failed(&self);
+}
+
+/// Who decides what is committed.
+#[derive(Clone)]
+pub(super) enum Rule {
+    /// One replica: what is flushed is committed.
+    Solo,
+    Group(std::sync::Weak<dyn GroupLogEvents>),
+}
+
+/// Why a group may not cut the log there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CutError {
+    #[error("the log of {name} would be cut at {at}, below its high watermark {high_watermark}")]
+    Committed { name: String, at: Offset, high_watermark: Offset },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Partition {
+    /// From now on the group decides. The high watermark is what the replica knows to be committed.
+    pub(crate) fn join_group(
+        &self,
+        events: std::sync::Weak<dyn GroupLogEvents>,
+        committed: Offset,
+        epoch: Option<LeaderEpoch>,
+    ) {
+        let mut state = self.state.lock();
+        state.rule = Rule::Group(events);
+        state.leader = None;
+        state.epoch = epoch.or_else(|| state.log.latest_epoch()).unwrap_or(state.epoch);
+        let committed = committed.max(state.log.log_start()).min(state.log.log_end());
+        state.high_watermark = committed;
+        self.high_watermark.store(committed.get(), Ordering::Release);
+    }
+
+    pub(crate) fn set_group(&self, group: &Arc<Group>) {
+        *self.group.write() = Some(Arc::downgrade(group));
+    }
+
+    /// The group has ended: nobody leads, and nobody may append.
+    pub(crate) fn leave_group(&self) {
+        *self.group.write() = None;
+        self.set_leader(None, None);
+    }
+
+    /// The group of this partition, unless it has one replica.
+    #[must_use]
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.group.read().as_ref()?.upgrade()
+    }
+
+    /// Who leads now, as far as this replica knows. Producers that wait here for another are told.
+    pub(crate) fn set_leader(&self, leader: Option<NodeId>, epoch: Option<LeaderEpoch>) {
+        let mut state = self.state.lock();
+        state.leader = leader;
+        state.epoch = epoch.unwrap_or(state.epoch);
+        let mut woken = Woken::default();
+        if leader != Some(self.node) {
+            woken.lost = state.submissions.drain(..).map(|(_, submission)| submission).collect();
+            woken.acks = state.acks.drain(..).map(|(_, wait)| wait).collect();
+            woken.watches = std::mem::take(&mut state.watches).into_values().collect();
+        }
+        drop(state);
+        woken.tell();
+    }
+
+    /// Appends what was proposed, as the leader of `epoch`. Refusals that leave the log as it was are
+    /// in the inner result; the outer one is an unusable log.
+    pub(crate) fn append_proposed(
+        &self,
+        proposal: &Proposal,
+        epoch: LeaderEpoch,
+    ) -> Result<Result<AppendInfo, PartitionError>, PartitionError> {
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let append = LeaderAppend {
+            batches: std::slice::from_ref(&proposal.batch),
+            origin: proposal.origin,
+            frame_bytes: proposal.frame_bytes,
+        };
+        let info = match state.log.append_as_leader(&append, epoch, proposal.now) {
+            Ok(info) => info,
+            Err(AppendError::Log(error)) => return Err(error.into()),
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        self.log_end.store(state.log.log_end().get(), Ordering::Release);
+        if !info.duplicate {
+            state.bytes_appended += (HEADER + proposal.batch.payload.len()) as u64;
+        }
+        // Appended before it can be committed: the high watermark moves under this lock.
+        proposal.submission.appended(info);
+        if proposal.submission.until() == Until::Committed {
+            let at = info.last_offset.next();
+            if at <= state.high_watermark {
+                drop(state);
+                proposal.submission.committed();
+            } else {
+                let place = state.submissions.partition_point(|(offset, _)| *offset <= at);
+                state.submissions.insert(place, (at, Arc::clone(&proposal.submission)));
+            }
+        }
+        Ok(Ok(info))
+    }
+
+    /// Appends a batch as the leader has it.
+    pub(crate) fn append_received(&self, batch: &Bytes, now: Now) -> Result<(), PartitionError> {
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        state.log.append_as_follower(batch, now)?;
+        state.bytes_appended += batch.len() as u64;
+        self.log_end.store(state.log.log_end().get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether an append counts as durable at once.
+    pub(crate) fn flushes_are_free(&self) -> bool {
+        self.flush_is_free || self.state.lock().durability == Durability::PageCache
+    }
+
+    /// A leader of `epoch` begins at the log's end.
+    pub(crate) fn begin_epoch(&self, epoch: LeaderEpoch) {
+        let mut state = self.state.lock();
+        if state.log.latest_epoch() < Some(epoch) {
+            let end = state.log.log_end();
+            state.log.assign_epoch(epoch, end);
+        }
+    }
+
+    /// Removes what lies at or behind `offset`. Durable on return.
+    pub(crate) fn cut(&self, offset: Offset, now: Now) -> Result<(), CutError> {
+        let mut state = self.state.lock();
+        if offset < state.high_watermark {
+            return Err(CutError::Committed {
+                name: self.name.to_string(),
+                at: offset,
+                high_watermark: state.high_watermark,
+            });
+        }
+        state.log.truncate_to(offset, now)?;
+        self.log_end.store(state.log.log_end().get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Empties the log, which goes on at `start`, of which everything below is committed elsewhere.
+    pub(crate) fn restart_log(&self, start: Offset, now: Now) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        state.log.truncate_fully_and_start_at(start, now)?;
+        self.log_end.store(start.get(), Ordering::Release);
+        state.high_watermark = start;
+        state.log.on_high_watermark(start);
+        self.high_watermark.store(start.get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Moves the high watermark: `bytes` more are committed.
+    pub(crate) fn commit(&self, to: Offset, bytes: u64) {
+        let mut state = self.state.lock();
+        let to = to.min(state.log.log_end());
+        let total = state.bytes_committed + bytes;
+        let woken = self.advance(&mut state, to, total);
+        drop(state);
+        woken.tell();
+    }
+
+    /// Records below `offset` are deleted, because the group said so.
+    pub(crate) fn trim(&self, offset: Offset) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let offset = offset.min(state.high_watermark);
+        if offset > state.log.log_start() && state.serving == Serving::Yes {
+            state.log.advance_log_start(offset).map_err(|error| match error {
+                ottla_storage::ReadError::Log(error) => error,
+                other @ ottla_storage::ReadError::OutOfRange { .. } => LogError::Io {
+                    action: "advance the start of",
+                    path: state.log.dir().to_path_buf(),
+                    source: io::Error::other(other.to_string()),
+                },
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The batches of `base..end` as they stand in the log, in order: the parts of what a follower
+    /// gets. Whoever asked by an entry compares the batches' leader epoch with the entry's term: the
+    /// log may have been cut and written anew since.
+    ///
+    /// # Errors
+    /// The range is not, or no longer, there as whole batches.
+    pub fn batches(&self, base: Offset, end: Offset) -> io::Result<Vec<Bytes>> {
+        let read = {
+            let state = self.state.lock();
+            state.log.read(base, u32::MAX, end, MinOneBatch::Yes).map_err(io::Error::other)?
+        };
+        if read.first_offset != base || read.next_offset != end {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} has no batches {base}..{end} any more", self.name),
+            ));
+        }
+        read.slices.iter().map(LogSlice::to_bytes).collect()
+    }
+
+    /// One batch in one piece, as [`Self::batches`].
+    ///
+    /// # Errors
+    /// As [`Self::batches`].
+    pub fn batch_bytes(&self, base: Offset, end: Offset) -> io::Result<Bytes> {
+        let mut parts = self.batches(base, end)?;
+        if let [one] = parts.as_mut_slice() {
+            return Ok(std::mem::take(one));
+        }
+        let mut whole = Vec::with_capacity(parts.iter().map(Bytes::len).sum());
+        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        Ok(whole.into())
+    }
+
+    pub(super) fn propose(&self, proposal: Arc<Proposal>) {
+        match self.group() {
+            Some(group) => group.propose(proposal),
+            None => proposal.submission.not_leader(),
+        }
+    }
+
+    pub(super) fn lose(submissions: Vec<Arc<Submission>>) {
+        submissions.iter().for_each(|submission| submission.lost());
+    }
+}

@@ -1,0 +1,475 @@
+//! A running group: the handle that everything outside holds.
+//!
+//! Owns: the openraft instance of one replica, its settings, its beginning and its end. Never: when
+//! elections are held (the driver of the broker asks for them), or how requests travel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::impls::EmptyNode;
+use openraft::network::{NetSnapshot, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{ChangeMembers, Config, SnapshotPolicy};
+use ottla_protocol::model::{MonoTime, Offset};
+use parking_lot::Mutex;
+
+use super::group_log::{Clock, GroupLog, RecoverError};
+use super::log_store::LogStore;
+use super::pump::Pump;
+use super::{
+    Batch, GroupId, Journal, Leadership, LeadershipListener, Membership, Payload, Proposal, Raft,
+    ReplicaId, Snapshot, SnapshotContent, StateMachine, TypeConfig, Vote, check_batch,
+};
+use crate::partition::Partition;
+
+/// What a group is tuned by.
+#[derive(Clone)]
+pub struct GroupSettings {
+    /// How long a leader's word counts: no replica helps to elect another before. Bounds a failover
+    /// from below.
+    pub lease: Duration,
+    /// Bytes of batches in one request to a follower, but for a batch that is larger.
+    pub append_bytes_max: u32,
+    /// Entries in one request to a follower.
+    pub append_entries_max: u64,
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for GroupSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupSettings").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+impl GroupSettings {
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            lease: Duration::from_millis(1000),
+            append_bytes_max: 1 << 20,
+            append_entries_max: 512,
+            clock,
+        }
+    }
+
+    /// openraft's settings. Each that is not a size closes one of its traps; a test fails without it.
+    fn config(&self) -> Result<Arc<Config>, GroupError> {
+        let lease = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX).max(3);
+        let config = Config {
+            cluster_name: "ottla".to_owned(),
+            // The lease is the election timeout's upper bound. The lower one only jitters ticks, of
+            // which there are none.
+            election_timeout_min: lease - 1,
+            election_timeout_max: lease,
+            heartbeat_interval: (lease / 3).max(1),
+            // One driver of the broker holds elections and renews leases, for all groups.
+            enable_tick: false,
+            enable_heartbeat: false,
+            enable_elect: false,
+            // A leader that lost what was not synced would go on in its old term, and use an index
+            // twice.
+            enable_leader_restore: Some(false),
+            enable_pre_vote: Some(true),
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: 0,
+            purge_batch_size: 1,
+            max_payload_entries: self.append_entries_max,
+            api_channel_size: Some(1024),
+            notification_channel_size: Some(1024),
+            state_machine_channel_size: Some(128),
+            backoff: "100ms".to_owned(),
+            ..Config::default()
+        };
+        config.validate().map(Arc::new).map_err(|error| GroupError::Settings(error.to_string()))
+    }
+}
+
+/// What a group is made of.
+pub struct GroupParts {
+    pub id: GroupId,
+    /// This replica.
+    pub replica: ReplicaId,
+    pub partition: Arc<Partition>,
+    /// Of the log directory that holds the partition.
+    pub journal: Arc<Journal>,
+    pub settings: GroupSettings,
+}
+
+impl std::fmt::Debug for GroupParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupParts").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a group cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    #[error("group {0}: {1}")]
+    Recover(GroupId, RecoverError),
+    #[error("the group's settings are wrong: {0}")]
+    Settings(String),
+    /// The instance has ended.
+    #[error("group {0} has stopped: {1}")]
+    Stopped(GroupId, String),
+    #[error("group {0} is led elsewhere")]
+    NotLeader(GroupId),
+    #[error("group {0}: {1}")]
+    Refused(GroupId, String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// How far a follower is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FollowerProgress {
+    pub replica: ReplicaId,
+    pub voter: bool,
+    /// Everything below is durable there, as far as this leader knows.
+    pub matched: Offset,
+    /// When it last had everything that the leader had; `None` if it never had since this replica
+    /// leads.
+    pub caught_up: Option<MonoTime>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// When it was looked at last, and the log end then.
+    looked: Option<(MonoTime, Offset)>,
+    caught_up: BTreeMap<ReplicaId, MonoTime>,
+}
+
+/// One replica of a group.
+pub struct Group {
+    raft: Raft,
+    log: Arc<GroupLog>,
+    pump: Arc<Pump>,
+    progress: Mutex<Progress>,
+    lease: Duration,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("id", &self.log.id).field("replica", &self.log.me).finish()
+    }
+}
+
+impl Group {
+    /// Starts a replica from what its log and journal hold. It leads nothing and elects nobody.
+    ///
+    /// # Errors
+    /// Log and journal do not fit together or are damaged: then this replica must not take part.
+    pub async fn start<N>(parts: GroupParts, network: N) -> Result<Arc<Self>, GroupError>
+    where
+        N: RaftNetworkFactory<TypeConfig>,
+        N::Network: NetSnapshot<TypeConfig, SnapshotData = SnapshotContent>,
+    {
+        let GroupParts { id, replica, partition, journal, settings } = parts;
+        let config = settings.config()?;
+        let clock = Arc::clone(&settings.clock);
+        let log = GroupLog::recover(id, replica, partition, journal, clock)
+            .await
+            .map_err(|error| GroupError::Recover(id, error))?;
+        let store = LogStore::new(Arc::clone(&log), settings.append_bytes_max.into());
+        let machine = StateMachine::new(Arc::clone(&log));
+        let raft = Raft::new(replica, config, network, store, machine)
+            .await
+            .map_err(|error| GroupError::Stopped(id, error.to_string()))?;
+        let pump = Pump::new(raft.clone(), Arc::clone(&log), settings.lease);
+        let lease = settings.lease;
+        let group = Arc::new(Self { raft, log, pump, progress: Mutex::default(), lease });
+        group.log.partition.set_group(&group);
+        Ok(group)
+    }
+
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.log.id
+    }
+
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.log.me
+    }
+
+    #[must_use]
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.log.partition
+    }
+
+    /// The instance itself, for measurements and tests.
+    #[must_use]
+    pub const fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Gives a group that never had one its first voters. Every one of them may call it with the same
+    /// set; where there is a membership already it does nothing.
+    ///
+    /// # Errors
+    /// This replica is not among the voters, or has stopped.
+    pub async fn initialize(&self, voters: BTreeSet<ReplicaId>) -> Result<(), GroupError> {
+        match self.raft.initialize(voters).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(error)) => {
+                Err(GroupError::Refused(self.id(), error.to_string()))
+            }
+            Err(RaftError::Fatal(error)) => Err(self.stopped(&error)),
+        }
+    }
+
+    /// Whether the group has, or had, a membership.
+    ///
+    /// # Errors
+    /// The group has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, GroupError> {
+        self.raft.is_initialized().await.map_err(|error| self.stopped(&error))
+    }
+
+    /// Gives a batch to the log. Its submission says what becomes of it.
+    pub fn propose(&self, proposal: Arc<Proposal>) {
+        self.pump.propose(proposal);
+    }
+
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.log.leadership()
+    }
+
+    /// Calls `listener` with the leadership as it is, and with every change of it.
+    pub fn on_leadership(&self, listener: LeadershipListener) {
+        self.log.listen(listener);
+    }
+
+    /// The newest membership that this replica knows.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.raft.metrics().borrow_watched().membership_config.membership().clone()
+    }
+
+    /// Asks for an election, after a pre-vote. Nothing happens where this replica has no vote, or
+    /// while a leader's lease may be valid.
+    pub async fn elect(&self) {
+        if let Err(error) = self.raft.trigger().elect(true).await {
+            tracing::debug!(group = %self.id(), %error, "no election");
+        }
+    }
+
+    /// Renews the lease, where this replica leads.
+    pub async fn heartbeat(&self) {
+        if let Err(error) = self.raft.trigger().heartbeat().await {
+            tracing::debug!(group = %self.id(), %error, "no heartbeat");
+        }
+    }
+
+    /// Moves the leadership to another voter, and returns once this replica leads no more.
+    ///
+    /// # Errors
+    /// This replica does not lead, or still does after a lease's time.
+    pub async fn transfer(&self, to: ReplicaId) -> Result<(), GroupError> {
+        if self.leadership().leader != Some(self.replica()) {
+            return Err(GroupError::NotLeader(self.id()));
+        }
+        self.raft.trigger().transfer_leader(to).await.map_err(|error| self.stopped(&error))?;
+        let mut metrics = self.raft.server_metrics();
+        let left = async {
+            while self.leadership().leader == Some(self.replica()) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        match tokio::time::timeout(self.lease * 2, left).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(GroupError::Refused(self.id(), format!("{to} did not take over"))),
+        }
+    }
+
+    /// Where the followers are; empty where this replica does not lead. The more often it is asked,
+    /// the more exact is `caught_up`: a follower counts as caught up at the time of the look before,
+    /// if it has by now what the log had then (Kafka's rule for the ISR).
+    #[must_use]
+    pub fn followers(&self) -> Vec<FollowerProgress> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let Some(replication) = &metrics.replication else {
+            *self.progress.lock() = Progress::default();
+            return Vec::new();
+        };
+        let voters: BTreeSet<ReplicaId> = metrics.membership_config.voter_ids().collect();
+        let now = self.log.now().mono;
+        let end = self.log.partition.log_end();
+        let mut progress = self.progress.lock();
+        let looked = progress.looked;
+        let matched = |index: u64| {
+            let known = self.log.with_map(|map| map.point(index).map(|point| point.end));
+            known.unwrap_or(Offset::ZERO)
+        };
+        let mut followers = Vec::new();
+        for (replica, log_id) in replication {
+            if *replica == self.replica() {
+                continue;
+            }
+            let matched = log_id.as_ref().map_or(Offset::ZERO, |id| matched(id.index));
+            if matched >= end {
+                progress.caught_up.insert(*replica, now);
+            } else if let Some((at, then)) = looked
+                && matched >= then
+            {
+                progress.caught_up.insert(*replica, at);
+            }
+            followers.push(FollowerProgress {
+                replica: *replica,
+                voter: voters.contains(replica),
+                matched,
+                caught_up: progress.caught_up.get(replica).copied(),
+            });
+        }
+        progress.looked = Some((now, end));
+        followers
+    }
+
+    /// Adds a replica that gets the log and has no vote.
+    ///
+    /// # Errors
+    /// Not the leader, or another change is under way.
+    pub async fn add_learner(&self, replica: ReplicaId) -> Result<(), GroupError> {
+        self.renewed().await?;
+        let added = self.raft.add_learner(replica, EmptyNode {}, false).await;
+        added.map(|_| ()).map_err(|error| self.refused(&error))
+    }
+
+    /// Makes exactly these replicas the voters, through a joint membership, and removes all others.
+    /// Returns once that is committed.
+    ///
+    /// # Errors
+    /// Not the leader, another change is under way, or a new voter is no learner yet.
+    pub async fn change_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<(), GroupError> {
+        self.renewed().await?;
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.refused(&error))
+    }
+
+    /// Deletes records below `offset` on every replica, and returns where the log starts then.
+    ///
+    /// # Errors
+    /// Not the leader, or `offset` is beyond the high watermark.
+    pub async fn delete_records(&self, offset: Offset) -> Result<Offset, GroupError> {
+        let marks = self.log.partition.watermarks();
+        if offset > marks.high_watermark {
+            let high = marks.high_watermark;
+            let text = format!("offset {offset} is beyond the high watermark {high}");
+            return Err(GroupError::Refused(self.id(), text));
+        }
+        if offset > marks.log_start {
+            self.renewed().await?;
+            let written = self.raft.client_write(Batch::LogStart(offset)).await;
+            written.map_err(|error| self.refused(&error))?;
+        }
+        Ok(self.log.partition.watermarks().log_start)
+    }
+
+    /// Makes sure that a write is not refused for a lapsed lease.
+    async fn renewed(&self) -> Result<(), GroupError> {
+        if self.leadership().leader != Some(self.replica()) {
+            return Err(GroupError::NotLeader(self.id()));
+        }
+        let asked = self.raft.get_read_log_id(openraft::ReadPolicy::ReadIndex);
+        match tokio::time::timeout(self.lease, asked).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.refused(&error)),
+            Err(_) => Err(GroupError::Refused(self.id(), "a majority does not answer".to_owned())),
+        }
+    }
+
+    /// Appends what a leader sent. The future's first poll hands it to the group.
+    ///
+    /// # Errors
+    /// The group has stopped, or a batch came damaged: then nothing was appended.
+    pub async fn append_entries(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, GroupError> {
+        for entry in &request.entries {
+            if let Payload::Batch(Batch::Received(bytes)) = &entry.payload {
+                check_batch(bytes, entry.term.term)?;
+            }
+        }
+        self.raft.append_entries(request).await.map_err(|error| self.ended(&error))
+    }
+
+    /// # Errors
+    /// The group has stopped.
+    pub async fn vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+    ) -> Result<VoteResponse<TypeConfig>, GroupError> {
+        self.raft.vote(request).await.map_err(|error| self.ended(&error))
+    }
+
+    /// # Errors
+    /// The group has stopped.
+    pub async fn pre_vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+    ) -> Result<VoteResponse<TypeConfig>, GroupError> {
+        self.raft.pre_vote(request).await.map_err(|error| self.ended(&error))
+    }
+
+    /// # Errors
+    /// The group has stopped.
+    pub async fn install_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse<TypeConfig>, GroupError> {
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        installed.map_err(|error| GroupError::Stopped(self.id(), error.to_string()))
+    }
+
+    /// # Errors
+    /// The group has stopped.
+    pub async fn handle_transfer(
+        &self,
+        request: TransferLeaderRequest<TypeConfig>,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, GroupError> {
+        self.raft.handle_transfer_leader(request).await.map_err(|error| self.stopped(&error))
+    }
+
+    /// A node can be reached again: what waits to be sent to its replicas is sent now.
+    pub async fn retry(&self, replicas: Vec<ReplicaId>) {
+        if let Err(error) = self.raft.trigger().reset_backoff(replicas).await {
+            tracing::debug!(group = %self.id(), %error, "no retry");
+        }
+    }
+
+    /// Ends the instance. Everything that was durable is there when the group is started again.
+    pub async fn stop(&self) {
+        self.pump.close();
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::debug!(group = %self.id(), %error, "the instance had ended");
+        }
+        self.log.anchor(&mut self.log.applied.lock());
+        self.log.note_stopped();
+        self.log.partition.leave_group();
+    }
+
+    fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {
+        GroupError::Stopped(self.id(), error.to_string())
+    }
+
+    fn ended(&self, error: &RaftError<TypeConfig>) -> GroupError {
+        self.stopped(error)
+    }
+
+    fn refused(&self, error: &impl std::fmt::Display) -> GroupError {
+        GroupError::Refused(self.id(), error.to_string())
+    }
+}

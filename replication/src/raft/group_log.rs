@@ -1,0 +1,585 @@
+//! The log of one replica of a group: the partition's log and the journal as one sequence of entries.
+//!
+//! Owns: the order of both, what is durable, who leads as seen from votes and entries. Never: decides
+//! anything that Raft decides.
+//!
+//! Invariants: an entry without a batch is durable in the journal before a later batch is appended to
+//! the log, so that walking the log's batches and the journal's entries finds every index again after
+//! a crash at any byte; Raft hears of flushes in the order of entries.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Weak};
+
+use openraft::storage::IOFlushed;
+use ottla_protocol::model::{LeaderEpoch, Now, Offset};
+use parking_lot::Mutex;
+
+use super::entry_map::{EntryMap, MapError, Rebuild};
+use super::journal::{GroupRecords, Journal, Place, Point, Record, Recordless, RecordlessKind};
+use super::{
+    Batch, Entry, GroupId, LogId, Payload, ReplicaId, StoredMembership, Turn, TypeConfig, Vote,
+};
+use crate::partition::Partition;
+use crate::partition::group::GroupLogEvents;
+
+/// Who leads a group, as one replica knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leadership {
+    /// The term of the last vote; the leader's epoch where there is one.
+    pub epoch: LeaderEpoch,
+    pub leader: Option<ReplicaId>,
+    /// This replica leads, and an entry of its term is committed: it knows all that is.
+    pub here: bool,
+}
+
+/// Told of every change of a group's leadership, on the thread that made it: it returns at once.
+pub type LeadershipListener = Arc<dyn Fn(GroupId, Leadership) + Send + Sync>;
+
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Bytes of records between two anchors.
+const ANCHOR_BYTES: u64 = 1 << 20;
+
+/// Something that Raft waits for: it is durable once both are.
+struct PendingIo {
+    offset: Offset,
+    place: Place,
+    callback: IOFlushed<TypeConfig>,
+}
+
+#[derive(Default)]
+struct Flushes {
+    pending: VecDeque<PendingIo>,
+    /// Below it the log is durable.
+    flushed: Offset,
+    failed: bool,
+}
+
+struct Role {
+    vote: Option<Vote>,
+    /// The term in which this replica leads.
+    leads: Option<u64>,
+    told: Leadership,
+}
+
+/// What a replica has applied.
+pub(super) struct Applied {
+    pub(super) last: Option<Point>,
+    pub(super) membership: StoredMembership,
+    /// Bytes applied since the last anchor.
+    bytes: u64,
+}
+
+/// The log of one replica of a group.
+pub(super) struct GroupLog {
+    pub(super) id: GroupId,
+    pub(super) me: ReplicaId,
+    pub(super) partition: Arc<Partition>,
+    pub(super) journal: Arc<Journal>,
+    clock: Clock,
+    map: Mutex<EntryMap>,
+    flushes: Mutex<Flushes>,
+    role: Mutex<Role>,
+    pub(super) applied: Mutex<Applied>,
+    listeners: Mutex<Vec<LeadershipListener>>,
+    /// Where retention wants the next snapshot to end.
+    pub(super) snapshot_target: Mutex<Option<Point>>,
+}
+
+/// Why a replica's log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error("the log begins at {start}, beyond the purge point's {purged}")]
+    StartsLate { start: Offset, purged: Offset },
+    #[error("the log is damaged: {0}")]
+    Damaged(Box<ottla_storage::Damage>),
+    #[error(transparent)]
+    Partition(#[from] crate::partition::PartitionError),
+    #[error(transparent)]
+    Log(#[from] ottla_storage::LogError),
+    #[error("the replica journal failed: {0}")]
+    Journal(#[from] io::Error),
+    #[error(
+        "there is a log and nothing is known of what this replica voted: it must be made anew from \
+         its peers"
+    )]
+    NoJournal,
+}
+
+impl GroupLog {
+    /// Puts together what log and journal hold, and makes it durable.
+    pub(super) async fn recover(
+        id: GroupId,
+        me: ReplicaId,
+        partition: Arc<Partition>,
+        journal: Arc<Journal>,
+        clock: Clock,
+    ) -> Result<Arc<Self>, RecoverError> {
+        let mut records = match journal.group(id) {
+            Some(records) => records,
+            None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
+            None => GroupRecords::default(),
+        };
+        if records.restarting
+            && let Some((point, members)) = records.purged.clone()
+        {
+            // The crash came while a snapshot was being installed: the log is emptied again.
+            partition.restart_log(point.end, clock())?;
+            journal.commit(&[Record::Purge(id, point, members)]).await?;
+            records = journal.group(id).unwrap_or_default();
+        }
+        partition.inspect(|log, _| match log.health() {
+            ottla_storage::LogHealth::Damaged(damage) => Err(RecoverError::Damaged(damage.clone())),
+            _ => Ok(()),
+        })??;
+        let (map, lost) = rebuild(&partition, &records)?;
+        let anchors_lost = records.anchors.last_key_value().is_some_and(|(i, _)| *i >= map.next());
+        if lost.is_some() || anchors_lost {
+            journal.commit(&[Record::Truncate(id, map.next())]).await?;
+            records = journal.group(id).unwrap_or_default();
+        }
+        let log = Self::assemble(id, me, partition, journal, clock, map, &records);
+        Ok(log)
+    }
+
+    fn assemble(
+        id: GroupId,
+        me: ReplicaId,
+        partition: Arc<Partition>,
+        journal: Arc<Journal>,
+        clock: Clock,
+        map: EntryMap,
+        records: &GroupRecords,
+    ) -> Arc<Self> {
+        let applied = records.applied();
+        let membership = membership_at(&map, records.purged.as_ref(), applied.map(|p| p.index));
+        let term = records.vote.map_or(0, |vote| vote.leader_id.term);
+        let leader = records.vote.filter(|vote| vote.committed && vote.leader_id.voted_for != me);
+        let told = Leadership {
+            epoch: epoch_of(term),
+            leader: leader.map(|vote| vote.leader_id.voted_for),
+            here: false,
+        };
+        let flushed = partition.inspect(|log, _| log.flushed()).unwrap_or(Offset::ZERO);
+        let log = Arc::new(Self {
+            id,
+            me,
+            partition,
+            journal,
+            clock,
+            map: Mutex::new(map),
+            flushes: Mutex::new(Flushes { flushed, ..Flushes::default() }),
+            role: Mutex::new(Role { vote: records.vote, leads: None, told }),
+            applied: Mutex::new(Applied { last: applied, membership, bytes: 0 }),
+            listeners: Mutex::default(),
+            snapshot_target: Mutex::new(None),
+        });
+        let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
+        let committed = applied.map_or(Offset::ZERO, |point| point.end);
+        log.partition.join_group(events, committed, Some(epoch_of(term)));
+        log.partition.set_leader(told.leader.map(|leader| leader.node), Some(told.epoch));
+        log
+    }
+
+    pub(super) fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    pub(super) fn with_map<T>(&self, look: impl FnOnce(&EntryMap) -> T) -> T {
+        look(&self.map.lock())
+    }
+
+    pub(super) fn vote(&self) -> Option<Vote> {
+        self.role.lock().vote
+    }
+
+    pub(super) fn leadership(&self) -> Leadership {
+        self.role.lock().told
+    }
+
+    pub(super) fn listen(&self, listener: LeadershipListener) {
+        self.listeners.lock().push(Arc::clone(&listener));
+        listener(self.id, self.leadership());
+    }
+
+    /// Makes a vote durable. Whoever waits on this replica as another term's leader is told first.
+    pub(super) async fn save_vote(&self, vote: &Vote) -> io::Result<()> {
+        let leader = vote.committed.then_some(vote.leader_id.voted_for);
+        let told = {
+            let mut role = self.role.lock();
+            let mine = vote.leader_id.voted_for == self.me;
+            if !mine || role.leads != Some(vote.leader_id.term) {
+                role.leads = None;
+            }
+            let here = role.leads.is_some() && role.told.here;
+            let told = Leadership { epoch: epoch_of(vote.leader_id.term), leader, here };
+            let changed = role.told != told;
+            role.told = told;
+            changed.then_some(told)
+        };
+        self.tell(told);
+        self.journal.commit(&[Record::Vote(self.id, *vote)]).await?;
+        self.role.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    /// An entry of `term` is appended: if this replica voted for itself in that term, it leads.
+    fn note_appended(&self, term: u64) {
+        let told = {
+            let mut role = self.role.lock();
+            let elected = role.vote.is_some_and(|vote| {
+                vote.leader_id.term == term && vote.leader_id.voted_for == self.me
+            });
+            if !elected || role.leads == Some(term) {
+                return;
+            }
+            role.leads = Some(term);
+            role.told = Leadership { epoch: epoch_of(term), leader: Some(self.me), here: false };
+            role.told
+        };
+        self.partition.begin_epoch(told.epoch);
+        self.tell(Some(told));
+    }
+
+    /// An entry of `term` is committed here.
+    pub(super) fn note_applied(&self, term: u64) {
+        let told = {
+            let mut role = self.role.lock();
+            if role.leads != Some(term) || role.told.here {
+                return;
+            }
+            role.told.here = true;
+            role.told
+        };
+        self.tell(Some(told));
+    }
+
+    /// The instance is gone: whatever waits here waits for nothing.
+    pub(super) fn note_stopped(&self) {
+        let told = {
+            let mut role = self.role.lock();
+            role.leads = None;
+            role.told = Leadership { leader: None, here: false, ..role.told };
+            role.told
+        };
+        self.tell(Some(told));
+    }
+
+    fn tell(&self, told: Option<Leadership>) {
+        let Some(told) = told else { return };
+        let leader = told.leader.map(|leader| leader.node);
+        self.partition.set_leader(leader, Some(told.epoch));
+        let listeners = self.listeners.lock().clone();
+        listeners.iter().for_each(|listener| listener(self.id, told));
+    }
+
+    /// Appends entries in order; `callback` is told once they and all before them are durable.
+    pub(super) async fn append(
+        self: &Arc<Self>,
+        entries: impl Iterator<Item = Entry>,
+        callback: IOFlushed<TypeConfig>,
+    ) -> io::Result<()> {
+        let mut place = Place::default();
+        let mut appended = false;
+        for entry in entries {
+            let term = entry.term.term;
+            self.check_next(&entry)?;
+            self.note_appended(term);
+            match entry.payload {
+                Payload::Batch(Batch::Received(bytes)) => {
+                    self.journal.durable(place).await?;
+                    self.append_received(term, &bytes)?;
+                    appended = true;
+                }
+                Payload::Batch(Batch::Proposed(turn)) => {
+                    self.journal.durable(place).await?;
+                    match self.append_proposed(term, &turn)? {
+                        Standing::Batch => appended = true,
+                        Standing::Recordless => {
+                            place = self.append_recordless(term, RecordlessKind::Blank)?;
+                        }
+                    }
+                }
+                Payload::Batch(Batch::LogStart(offset)) => {
+                    place = self.append_recordless(term, RecordlessKind::LogStart(offset))?;
+                }
+                Payload::Blank => place = self.append_recordless(term, RecordlessKind::Blank)?,
+                Payload::Membership(members) => {
+                    place = self.append_recordless(term, RecordlessKind::Membership(members))?;
+                }
+                Payload::Batch(Batch::Stored { .. }) => {
+                    return Err(io::Error::other("an entry of another log cannot be appended"));
+                }
+            }
+        }
+        self.complete_when_durable(place, appended, callback);
+        Ok(())
+    }
+
+    fn check_next(&self, entry: &Entry) -> io::Result<()> {
+        let map = self.map.lock();
+        // A log that begins with a later entry than the first is being filled by a test or after a
+        // purge that Raft knows of.
+        if entry.index == map.next() {
+            return Ok(());
+        }
+        let (index, next) = (entry.index, map.next());
+        Err(io::Error::other(format!("entry {index} does not follow; the log goes on at {next}")))
+    }
+
+    fn append_received(&self, term: u64, bytes: &bytes::Bytes) -> io::Result<()> {
+        let header = super::check_batch(bytes, term)?;
+        self.partition.append_received(bytes, self.now()).map_err(io::Error::other)?;
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.map.lock().push_batch(term, header.base_offset, header.next_offset(), size);
+        Ok(())
+    }
+
+    /// Appends what a producer gave, or says that the entry remains without records.
+    fn append_proposed(&self, term: u64, turn: &Turn) -> io::Result<Standing> {
+        let proposal = &turn.proposal;
+        match self.partition.append_proposed(proposal, epoch_of(term)) {
+            Ok(Ok(info)) if !info.duplicate => {
+                let bytes = ottla_protocol::records::HEADER + proposal.batch.payload.len();
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                let end = info.last_offset.next();
+                self.map.lock().push_batch(term, info.first_offset, end, bytes);
+                Ok(Standing::Batch)
+            }
+            Ok(Ok(_)) => Ok(Standing::Recordless),
+            Ok(Err(refusal)) => {
+                proposal.submission.refused(refusal);
+                Ok(Standing::Recordless)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                proposal.submission.refused(error);
+                Err(io::Error::other(text))
+            }
+        }
+    }
+
+    fn append_recordless(&self, term: u64, kind: RecordlessKind) -> io::Result<Place> {
+        let (index, follows) = {
+            let map = self.map.lock();
+            (map.next(), map.end())
+        };
+        let entry = Recordless { term, follows, kind: kind.clone() };
+        let place = self.journal.write(&[Record::Recordless(self.id, index, entry)])?;
+        self.map.lock().push_recordless(term, kind);
+        Ok(place)
+    }
+
+    fn complete_when_durable(
+        self: &Arc<Self>,
+        place: Place,
+        appended: bool,
+        callback: IOFlushed<TypeConfig>,
+    ) {
+        let relaxed = self.partition.flushes_are_free();
+        let offset = if relaxed { Offset::ZERO } else { self.map.lock().end() };
+        self.flushes.lock().pending.push_back(PendingIo { offset, place, callback });
+        self.settle();
+        if place > Place::default() {
+            let log = Arc::downgrade(self);
+            self.journal.when_durable(place, move |_| {
+                if let Some(log) = log.upgrade() {
+                    log.settle();
+                }
+            });
+        }
+        if appended && !relaxed {
+            self.partition.request_flush();
+        }
+    }
+
+    /// Tells Raft of what is durable by now.
+    fn settle(&self) {
+        let mut ready = Vec::new();
+        {
+            let mut flushes = self.flushes.lock();
+            loop {
+                let flushed = flushes.flushed;
+                let Some(front) = flushes.pending.front() else { break };
+                let journal = self.journal.durable_now(front.place);
+                let result = match journal {
+                    _ if flushes.failed => Err(io::Error::other("the log could not be flushed")),
+                    Some(Err(error)) => Err(error),
+                    Some(Ok(())) if front.offset <= flushed => Ok(()),
+                    _ => break,
+                };
+                let Some(done) = flushes.pending.pop_front() else { break };
+                ready.push((done.callback, result));
+            }
+        }
+        for (callback, result) in ready {
+            callback.io_completed(result);
+        }
+    }
+
+    /// Removes the entries from `first` on. Durable on return.
+    pub(super) async fn truncate(&self, first: u64) -> io::Result<()> {
+        let offset = {
+            let map = self.map.lock();
+            match map.slot(first) {
+                Some(slot) => slot.base,
+                None => return Ok(()),
+            }
+        };
+        self.role.lock().leads = None;
+        self.map.lock().truncate(first);
+        // The log before the journal: recordless entries that are left over then still follow what
+        // is left of the log, or lie beyond its end and are dropped.
+        self.partition.cut(offset, self.now()).map_err(io::Error::other)?;
+        self.journal.commit(&[Record::Truncate(self.id, first)]).await?;
+        {
+            let mut flushes = self.flushes.lock();
+            flushes.flushed = flushes.flushed.min(offset);
+            flushes.pending.iter_mut().for_each(|io| io.offset = io.offset.min(offset));
+            let flushed = self.partition.inspect(|log, _| log.flushed());
+            flushes.flushed = flushes.flushed.max(flushed.unwrap_or(Offset::ZERO));
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Forgets the entries up to and including `index`. Durable on return.
+    pub(super) async fn purge(&self, upto: &LogId) -> io::Result<()> {
+        let purged = self.map.lock().purged();
+        if purged.is_some_and(|purged| purged.index >= upto.index) {
+            return Ok(());
+        }
+        let known = self.map.lock().point(upto.index);
+        let point = match known {
+            Some(point) => point,
+            // A hole before the entries to come, as openraft makes it where the state machine is ahead.
+            None => {
+                let end = self.map.lock().end();
+                Point { index: upto.index, term: upto.leader_id.term, end }
+            }
+        };
+        let members = self.membership_at(point.index);
+        self.journal.commit(&[Record::Purge(self.id, point, members)]).await?;
+        self.map.lock().purge(point);
+        Ok(())
+    }
+
+    /// Empties the log, which goes on after `point`.
+    pub(super) async fn restart_after(
+        &self,
+        point: Point,
+        members: &StoredMembership,
+    ) -> io::Result<()> {
+        self.journal.commit(&[Record::Restart(self.id, point, members.clone())]).await?;
+        self.partition.restart_log(point.end, self.now()).map_err(io::Error::other)?;
+        self.journal.commit(&[Record::Purge(self.id, point, members.clone())]).await?;
+        *self.map.lock() = EntryMap::starting_after(Some(point));
+        let mut flushes = self.flushes.lock();
+        flushes.flushed = point.end;
+        flushes.pending.iter_mut().for_each(|io| io.offset = io.offset.min(point.end));
+        drop(flushes);
+        self.settle();
+        Ok(())
+    }
+
+    /// Notes how far was applied, so that a start need not begin from the purge point.
+    pub(super) fn note_progress(&self, applied: &mut Applied, bytes: u64) {
+        applied.bytes += bytes;
+        if applied.bytes >= ANCHOR_BYTES {
+            self.anchor(applied);
+        }
+    }
+
+    /// Writes the applied point down; it becomes durable whenever the journal is flushed next.
+    pub(super) fn anchor(&self, applied: &mut Applied) {
+        let Some(point) = applied.last else { return };
+        applied.bytes = 0;
+        if let Err(error) = self.journal.write_lazily(&[Record::Anchor(self.id, point)]) {
+            tracing::warn!(group = %self.id, %error, "the applied point is not noted");
+        }
+    }
+
+    /// The newest membership at or before `index`.
+    pub(super) fn membership_at(&self, index: u64) -> StoredMembership {
+        let before = self.journal.group(self.id).and_then(|records| records.purged);
+        membership_at(&self.map.lock(), before.as_ref(), Some(index))
+    }
+}
+
+/// Where an entry that was proposed stands.
+enum Standing {
+    Batch,
+    Recordless,
+}
+
+impl GroupLogEvents for GroupLog {
+    fn flushed(&self, flushed: Offset) {
+        {
+            let mut flushes = self.flushes.lock();
+            flushes.flushed = flushes.flushed.max(flushed);
+        }
+        self.settle();
+    }
+
+    fn failed(&self) {
+        self.flushes.lock().failed = true;
+        self.settle();
+    }
+}
+
+/// A term as Kafka's leader epoch.
+pub(super) fn epoch_of(term: u64) -> LeaderEpoch {
+    LeaderEpoch(i32::try_from(term).unwrap_or(i32::MAX))
+}
+
+/// The newest membership at or before `index`.
+fn membership_at(
+    map: &EntryMap,
+    purged: Option<&(Point, StoredMembership)>,
+    index: Option<u64>,
+) -> StoredMembership {
+    let Some(index) = index else { return StoredMembership::default() };
+    let found = map.recordless_upto(index).find_map(|(index, kind)| match kind {
+        RecordlessKind::Membership(members) => {
+            Some(StoredMembership::new(map.log_id(index), members.clone()))
+        }
+        RecordlessKind::Blank | RecordlessKind::LogStart(_) => None,
+    });
+    found.or_else(|| purged.map(|(_, members)| members.clone())).unwrap_or_default()
+}
+
+fn rebuild(
+    partition: &Partition,
+    records: &GroupRecords,
+) -> Result<(EntryMap, Option<u64>), RecoverError> {
+    let from = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
+    partition.inspect(|log, _| {
+        let start = log.segments().next().map_or(Offset::ZERO, |(base, _)| base);
+        if start > from {
+            return Err(RecoverError::StartsLate { start, purged: from });
+        }
+        let mut rebuild = Rebuild::new(records);
+        let mut fault = None;
+        log.headers(from, |header| match rebuild.batch(header) {
+            Ok(()) => std::ops::ControlFlow::Continue(()),
+            Err(error) => {
+                fault = Some(error);
+                std::ops::ControlFlow::Break(())
+            }
+        })?;
+        match fault {
+            Some(error) => Err(error.into()),
+            None => Ok(rebuild.finish()?),
+        }
+    })?
+}
+
+impl Drop for GroupLog {
+    fn drop(&mut self) {
+        self.anchor(&mut self.applied.lock());
+    }
+}

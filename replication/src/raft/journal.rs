@@ -1,0 +1,370 @@
+//! The replica journal: what a replica must remember beside its partition's log, for all groups of one
+//! log directory in one file.
+//!
+//! Owns: votes, entries without batches, purge points, anchors; their durability by group commit.
+//! Never: batches, or what Raft does with any of it.
+//!
+//! Invariants: a record whose [`Journal::durable`] returned `Ok` is there after any crash; records
+//! come back in the order in which they were written, without a gap. A file with a hole in what was
+//! durable is never opened: a replica that forgot its vote could vote twice.
+
+mod frame;
+mod record;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_protocol::model::Offset;
+use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
+use ottla_storage::fs::{File, FileSystem, OpenMode};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use record::{Point, Record, Recordless, RecordlessKind};
+pub use state::GroupRecords;
+
+use super::GroupId;
+use frame::Tail;
+use state::State;
+
+/// The file, beside the partition folders.
+pub const FILE_NAME: &str = "replica-journal";
+const FRESH_NAME: &str = "replica-journal.tmp";
+/// A file is rewritten once it is this long and twice as long as what it says.
+const REWRITE_BYTES: u64 = 1 << 20;
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("{action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "{} is damaged at byte {position}: what its replicas promised their groups is not known any \
+         more. Remove this log directory's contents, so that its replicas are made anew from their \
+         peers",
+        path.display()
+    )]
+    Damaged { path: PathBuf, position: usize },
+}
+
+/// A place in the journal: durable once everything before it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Place(i64);
+
+type Told = Box<dyn FnOnce(Result<(), io::ErrorKind>) + Send>;
+
+struct Inner {
+    file: Arc<dyn File>,
+    len: u64,
+    /// Everything before is durable.
+    synced: u64,
+    /// Places count records ever written; they go on when the file is rewritten.
+    written: Place,
+    durable: Place,
+    /// What the job that is out covers.
+    flushing: u64,
+    state: State,
+    /// Bytes of the file after its last rewrite.
+    base_len: u64,
+    waiting: Vec<(Place, Told)>,
+    failed: Option<io::ErrorKind>,
+}
+
+/// A log directory's journal.
+pub struct Journal {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    flusher: FlushCoordinator,
+    ticket: FlushTicket,
+    inner: Mutex<Inner>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a log directory, or creates it.
+    ///
+    /// # Errors
+    /// The disk fails, or a part of the file that was durable is not readable as it was written.
+    pub fn open(
+        fs: Arc<dyn FileSystem>,
+        dir: &Path,
+        flusher: FlushCoordinator,
+    ) -> Result<Arc<Self>, JournalError> {
+        let path = dir.join(FILE_NAME);
+        let io = |action| {
+            let path = path.clone();
+            move |source| JournalError::Io { action, path, source }
+        };
+        let fresh = dir.join(FRESH_NAME);
+        if fs.exists(&fresh).map_err(io("look for"))? {
+            fs.remove_file(&fresh).map_err(io("remove an unfinished copy of"))?;
+        }
+        let file = fs.open(&path, OpenMode::Create).map_err(io("open"))?;
+        let len = file.len().map_err(io("measure"))?;
+        let bytes = file
+            .read_bytes_at(0, usize::try_from(len).unwrap_or(usize::MAX))
+            .map_err(io("read"))?;
+        let mut state = State::default();
+        let tail = frame::walk(&bytes, |frame| {
+            if frame.body.is_empty() {
+                return Ok(());
+            }
+            let record = Record::decode(frame.body).ok_or(frame.end - frame::HEAD)?;
+            state.apply(&record);
+            Ok(())
+        });
+        let damaged = |position| JournalError::Damaged { path: path.clone(), position };
+        let len = match tail.map_err(damaged)? {
+            Tail::Whole => bytes.len(),
+            Tail::Torn(at) => {
+                tracing::info!(path = %path.display(), at, "the journal's torn end is cut");
+                file.set_len(at as u64).map_err(io("cut the torn end of"))?;
+                at
+            }
+            Tail::Damaged(position) => return Err(damaged(position)),
+        };
+        // What is read now is relied on from now on, whether or not it was durable before.
+        file.sync_data().map_err(io("sync"))?;
+        fs.sync_dir(dir).map_err(io("sync the folder of"))?;
+        let len = len as u64;
+        let inner = Inner {
+            file,
+            len,
+            synced: len,
+            written: Place(0),
+            durable: Place(0),
+            flushing: 0,
+            state,
+            base_len: len,
+            waiting: Vec::new(),
+            failed: None,
+        };
+        Ok(Arc::new(Self {
+            fs,
+            dir: dir.to_path_buf(),
+            flusher,
+            ticket: FlushTicket::new(),
+            inner: Mutex::new(inner),
+        }))
+    }
+
+    /// What is known of a group, durable or not yet.
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<GroupRecords> {
+        self.inner.lock().state.group(group).cloned()
+    }
+
+    /// Every group that something is known of.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.inner.lock().state.groups().collect()
+    }
+
+    /// Writes records and asks for a flush; the answer is what [`Self::durable`] takes.
+    ///
+    /// # Errors
+    /// The disk failed, now or before: nothing is written any more.
+    pub fn write(self: &Arc<Self>, records: &[Record]) -> io::Result<Place> {
+        let place = self.write_lazily(records)?;
+        let target: Arc<dyn FlushTarget> = Arc::<Self>::clone(self);
+        self.flusher.request(&target);
+        Ok(place)
+    }
+
+    /// Writes records that become durable with the next flush, whenever that is.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_lazily(&self, records: &[Record]) -> io::Result<Place> {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        if let Some(kind) = inner.failed {
+            return Err(dead(kind));
+        }
+        let mut bytes = Vec::new();
+        let mut body = Vec::new();
+        for record in records {
+            body.clear();
+            record.encode(&mut body);
+            frame::push(&mut bytes, inner.len, inner.synced, &body);
+        }
+        if let Err(error) = inner.file.write_all_at(&[IoSlice::new(&bytes)], inner.len) {
+            // A part of it may stand there: the next write begins at the same place.
+            if let Err(error) = inner.file.set_len(inner.len) {
+                inner.failed = Some(error.kind());
+            }
+            return Err(error);
+        }
+        inner.len += bytes.len() as u64;
+        records.iter().for_each(|record| inner.state.apply(record));
+        inner.written.0 += 1;
+        Ok(inner.written)
+    }
+
+    /// Returns once everything up to `place` is durable.
+    ///
+    /// # Errors
+    /// It never will be: a sync failed.
+    pub async fn durable(&self, place: Place) -> io::Result<()> {
+        if let Some(known) = self.durable_now(place) {
+            return known;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.when_durable(place, move |result| {
+            // The waiter may be gone.
+            let _gone = sender.send(result);
+        });
+        receiver.await.unwrap_or(Err(io::ErrorKind::Other)).map_err(dead)
+    }
+
+    /// Whether `place` is durable, or the error if it never will be.
+    #[must_use]
+    pub fn durable_now(&self, place: Place) -> Option<io::Result<()>> {
+        let inner = self.inner.lock();
+        match inner.failed {
+            _ if inner.durable >= place => Some(Ok(())),
+            Some(kind) => Some(Err(dead(kind))),
+            None => None,
+        }
+    }
+
+    /// Calls `told` once `place` is durable, or never will be.
+    pub fn when_durable(
+        &self,
+        place: Place,
+        told: impl FnOnce(Result<(), io::ErrorKind>) + Send + 'static,
+    ) {
+        let mut inner = self.inner.lock();
+        let known = match inner.failed {
+            _ if inner.durable >= place => Ok(()),
+            Some(kind) => Err(kind),
+            None => {
+                inner.waiting.push((place, Box::new(told)));
+                return;
+            }
+        };
+        drop(inner);
+        told(known);
+    }
+
+    /// Writes records and returns once they are durable.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn commit(self: &Arc<Self>, records: &[Record]) -> io::Result<()> {
+        let place = self.write(records)?;
+        self.durable(place).await
+    }
+
+    /// Replaces the file by one that holds the same and nothing else. Durable on return.
+    fn rewrite(&self, inner: &mut Inner) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut body = Vec::new();
+        for record in inner.state.records() {
+            body.clear();
+            record.encode(&mut body);
+            frame::push(&mut bytes, 0, 0, &body);
+        }
+        let (fresh, path) = (self.dir.join(FRESH_NAME), self.dir.join(FILE_NAME));
+        let file = self.fs.open(&fresh, OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
+        file.sync_data()?;
+        self.fs.rename(&fresh, &path)?;
+        self.fs.sync_dir(&self.dir)?;
+        inner.file = file;
+        inner.len = bytes.len() as u64;
+        inner.synced = inner.len;
+        inner.base_len = inner.len;
+        Ok(())
+    }
+}
+
+fn dead(kind: io::ErrorKind) -> io::Error {
+    io::Error::new(kind, "the replica journal could not be made durable; its disk must be checked")
+}
+
+impl FlushTarget for Journal {
+    fn ticket(&self) -> &FlushTicket {
+        &self.ticket
+    }
+
+    fn begin(&self) -> FlushJob {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let up_to = Offset(inner.written.0);
+        if inner.failed.is_some() || inner.durable == inner.written {
+            return FlushJob { up_to, ..FlushJob::default() };
+        }
+        if inner.len > REWRITE_BYTES && inner.len / 2 > inner.base_len {
+            match self.rewrite(inner) {
+                Ok(()) => {
+                    inner.flushing = inner.len;
+                    return FlushJob { up_to, ..FlushJob::default() };
+                }
+                // After the rename the file that has the name may be either: nothing is sure.
+                Err(error) => {
+                    tracing::error!(dir = %self.dir.display(), %error, "journal not rewritten");
+                    inner.failed = Some(error.kind());
+                }
+            }
+        }
+        inner.flushing = inner.len;
+        FlushJob { up_to, files: vec![Arc::clone(&inner.file)], ..FlushJob::default() }
+    }
+
+    fn complete(&self, job: FlushJob, result: io::Result<()>) {
+        let mut inner = self.inner.lock();
+        if let Err(error) = result {
+            tracing::error!(dir = %self.dir.display(), %error, "the replica journal is dead");
+            inner.failed = Some(error.kind());
+        }
+        let told: Vec<(Told, Result<(), io::ErrorKind>)> = match inner.failed {
+            Some(kind) => inner.waiting.drain(..).map(|(_, told)| (told, Err(kind))).collect(),
+            None => {
+                let place = Place(job.up_to.get());
+                inner.durable = inner.durable.max(place);
+                inner.synced = inner.synced.max(inner.flushing);
+                let durable = inner.durable;
+                inner.vouch();
+                let ready = inner.waiting.extract_if(.., |(place, _)| *place <= durable);
+                ready.map(|(_, told)| (told, Ok(()))).collect()
+            }
+        };
+        drop(inner);
+        for (told, result) in told {
+            told(result);
+        }
+    }
+}
+
+impl Inner {
+    /// Says in the file that everything before is durable, where no later record does: without it
+    /// a bad last record would look like one that was never promised. It needs no sync of its own.
+    fn vouch(&mut self) {
+        if self.synced < self.len {
+            return;
+        }
+        let mut bytes = Vec::new();
+        frame::push(&mut bytes, self.len, self.synced, &[]);
+        match self.file.write_all_at(&[IoSlice::new(&bytes)], self.len) {
+            Ok(()) => self.len += bytes.len() as u64,
+            Err(error) => {
+                tracing::warn!(%error, "the journal does not vouch for its last record");
+                if let Err(error) = self.file.set_len(self.len) {
+                    self.failed = Some(error.kind());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The records of the journal: what each says, and its bytes.
+//!
+//! Owns: the encoding, guarded: bytes from a disk never panic and never allocate more than they are.
+//! Never: what follows from a record (`state` does that).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::impls::EmptyNode;
+use ottla_protocol::model::{NodeId, Offset, PartitionId, Uuid};
+
+use crate::raft::{Committed, GroupId, LogId, Membership, ReplicaId, StoredMembership, Vote};
+
+/// One thing to remember of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// What this replica voted, or whom it follows.
+    Vote(GroupId, Vote),
+    /// An entry that has no batch.
+    Recordless(GroupId, u64, Recordless),
+    /// Recordless entries and anchors from this index on are no more.
+    Truncate(GroupId, u64),
+    /// Entries up to this point are no more, and what the membership was there.
+    Purge(GroupId, Point, StoredMembership),
+    /// The log is to be emptied and to go on after this point: a snapshot is being installed. A
+    /// [`Record::Purge`] says that it is done.
+    Restart(GroupId, Point, StoredMembership),
+    /// A committed entry with where its records end: applied up to here, and a place to count from.
+    Anchor(GroupId, Point),
+    /// The group is gone.
+    Forget(GroupId),
+}
+
+/// An entry, and the offset after its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Point {
+    pub index: u64,
+    pub term: u64,
+    pub end: Offset,
+}
+
+impl Point {
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        LogId { leader_id: Committed::new(self.term), index: self.index }
+    }
+}
+
+/// An entry without a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recordless {
+    pub term: u64,
+    /// The log end at its place: the base offset of the next batch.
+    pub follows: Offset,
+    pub kind: RecordlessKind,
+}
+
+/// What an entry without a batch says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RecordlessKind {
+    Blank,
+    Membership(Membership),
+    /// Records below are deleted, on every replica.
+    LogStart(Offset),
+}
+
+const VOTE: u8 = 1;
+const RECORDLESS: u8 = 2;
+const TRUNCATE: u8 = 3;
+const PURGE: u8 = 4;
+const RESTART: u8 = 5;
+const ANCHOR: u8 = 6;
+const FORGET: u8 = 7;
+
+const BLANK: u8 = 0;
+const MEMBERSHIP: u8 = 1;
+const LOG_START: u8 = 2;
+
+impl Record {
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        match self {
+            Self::Vote(group, _)
+            | Self::Recordless(group, ..)
+            | Self::Truncate(group, _)
+            | Self::Purge(group, ..)
+            | Self::Restart(group, ..)
+            | Self::Anchor(group, _)
+            | Self::Forget(group) => *group,
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let kind = match self {
+            Self::Vote(..) => VOTE,
+            Self::Recordless(..) => RECORDLESS,
+            Self::Truncate(..) => TRUNCATE,
+            Self::Purge(..) => PURGE,
+            Self::Restart(..) => RESTART,
+            Self::Anchor(..) => ANCHOR,
+            Self::Forget(_) => FORGET,
+        };
+        out.push(kind);
+        let group = self.group();
+        out.extend_from_slice(group.topic.as_bytes());
+        out.extend_from_slice(&group.partition.get().to_le_bytes());
+        match self {
+            Self::Vote(_, vote) => {
+                out.extend_from_slice(&vote.leader_id.term.to_le_bytes());
+                put_replica(out, vote.leader_id.voted_for);
+                out.push(u8::from(vote.committed));
+            }
+            Self::Recordless(_, index, entry) => {
+                put_point(out, &Point { index: *index, term: entry.term, end: entry.follows });
+                put_kind(out, &entry.kind);
+            }
+            Self::Truncate(_, first) => out.extend_from_slice(&first.to_le_bytes()),
+            Self::Purge(_, point, members) | Self::Restart(_, point, members) => {
+                put_point(out, point);
+                put_stored(out, members);
+            }
+            Self::Anchor(_, point) => put_point(out, point),
+            Self::Forget(_) => {}
+        }
+    }
+
+    /// The record, unless the bytes are none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let kind = from.byte()?;
+        let topic = Uuid::from_bytes(from.array()?);
+        let partition = PartitionId(i32::from_le_bytes(from.array()?));
+        let group = GroupId { topic, partition };
+        let record = match kind {
+            VOTE => {
+                let term = from.u64()?;
+                let mut vote = Vote::new(term, from.replica()?);
+                vote.committed = from.byte()? == 1;
+                Self::Vote(group, vote)
+            }
+            RECORDLESS => {
+                let Point { index, term, end } = from.point()?;
+                Self::Recordless(
+                    group,
+                    index,
+                    Recordless { term, follows: end, kind: from.kind()? },
+                )
+            }
+            TRUNCATE => Self::Truncate(group, from.u64()?),
+            PURGE => Self::Purge(group, from.point()?, from.stored()?),
+            RESTART => Self::Restart(group, from.point()?, from.stored()?),
+            ANCHOR => Self::Anchor(group, from.point()?),
+            FORGET => Self::Forget(group),
+            _ => return None,
+        };
+        from.0.is_empty().then_some(record)
+    }
+}
+
+fn put_replica(out: &mut Vec<u8>, replica: ReplicaId) {
+    out.extend_from_slice(&replica.node.get().to_le_bytes());
+    out.extend_from_slice(replica.directory.as_bytes());
+}
+
+fn put_point(out: &mut Vec<u8>, point: &Point) {
+    out.extend_from_slice(&point.index.to_le_bytes());
+    out.extend_from_slice(&point.term.to_le_bytes());
+    out.extend_from_slice(&point.end.get().to_le_bytes());
+}
+
+fn put_kind(out: &mut Vec<u8>, kind: &RecordlessKind) {
+    match kind {
+        RecordlessKind::Blank => out.push(BLANK),
+        RecordlessKind::Membership(members) => {
+            out.push(MEMBERSHIP);
+            put_members(out, members);
+        }
+        RecordlessKind::LogStart(offset) => {
+            out.push(LOG_START);
+            out.extend_from_slice(&offset.get().to_le_bytes());
+        }
+    }
+}
+
+fn put_members(out: &mut Vec<u8>, members: &Membership) {
+    let configs = members.get_joint_config();
+    out.extend_from_slice(&(configs.len() as u16).to_le_bytes());
+    for config in configs {
+        out.extend_from_slice(&(config.len() as u16).to_le_bytes());
+        config.iter().for_each(|replica| put_replica(out, *replica));
+    }
+    out.extend_from_slice(&(members.nodes().count() as u16).to_le_bytes());
+    members.nodes().for_each(|(replica, _)| put_replica(out, *replica));
+}
+
+fn put_stored(out: &mut Vec<u8>, stored: &StoredMembership) {
+    match stored.log_id() {
+        Some(id) => {
+            out.push(1);
+            out.extend_from_slice(&id.leader_id.term.to_le_bytes());
+            out.extend_from_slice(&id.index.to_le_bytes());
+        }
+        None => out.push(0),
+    }
+    put_members(out, stored.membership());
+}
+
+/// What is left of a record's bytes.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        Some(self.array::<1>()?[0])
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        Some(u16::from_le_bytes(self.array()?).into())
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.array()?))
+    }
+
+    fn offset(&mut self) -> Option<Offset> {
+        Some(Offset(i64::from_le_bytes(self.array()?)))
+    }
+
+    fn replica(&mut self) -> Option<ReplicaId> {
+        let node = NodeId(i32::from_le_bytes(self.array()?));
+        Some(ReplicaId { node, directory: Uuid::from_bytes(self.array()?) })
+    }
+
+    fn replicas(&mut self) -> Option<BTreeSet<ReplicaId>> {
+        (0..self.count()?).map(|_| self.replica()).collect()
+    }
+
+    fn point(&mut self) -> Option<Point> {
+        Some(Point { index: self.u64()?, term: self.u64()?, end: self.offset()? })
+    }
+
+    fn kind(&mut self) -> Option<RecordlessKind> {
+        match self.byte()? {
+            BLANK => Some(RecordlessKind::Blank),
+            MEMBERSHIP => Some(RecordlessKind::Membership(self.members()?)),
+            LOG_START => Some(RecordlessKind::LogStart(self.offset()?)),
+            _ => None,
+        }
+    }
+
+    fn members(&mut self) -> Option<Membership> {
+        let configs: Vec<_> = (0..self.count()?).map(|_| self.replicas()).collect::<Option<_>>()?;
+        let nodes: BTreeMap<_, _> =
+            self.replicas()?.into_iter().map(|r| (r, EmptyNode {})).collect();
+        if configs.is_empty() && nodes.is_empty() {
+            return Some(Membership::default());
+        }
+        Membership::new(configs, nodes).ok()
+    }
+
+    fn stored(&mut self) -> Option<StoredMembership> {
+        let id = match self.byte()? {
+            0 => None,
+            1 => {
+                let term = self.u64()?;
+                Some(LogId { leader_id: Committed::new(term), index: self.u64()? })
+            }
+            _ => return None,
+        };
+        Some(StoredMembership::new(id, self.members()?))
+    }
+}

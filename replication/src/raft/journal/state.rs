@@ -1,0 +1,116 @@
+//! What the journal knows of each group, after all records so far.
+//!
+//! Owns: what a record changes, and the records that say the same as the state. Never: files.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::model::Offset;
+
+use super::record::{Point, Record, Recordless};
+use crate::raft::{GroupId, StoredMembership, Vote};
+
+/// Everything that is remembered of one replica of a group.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupRecords {
+    pub vote: Option<Vote>,
+    /// The last entry that is no more, with the membership as of it.
+    pub purged: Option<(Point, StoredMembership)>,
+    /// The log is to be emptied and to begin after [`Self::purged`].
+    pub restarting: bool,
+    pub recordless: BTreeMap<u64, Recordless>,
+    /// Committed entries by index: their terms and where their records end.
+    pub anchors: BTreeMap<u64, (u64, Offset)>,
+}
+
+impl GroupRecords {
+    /// The newest entry that is known to be committed.
+    #[must_use]
+    pub fn applied(&self) -> Option<Point> {
+        let anchor = self.anchors.last_key_value();
+        let anchor =
+            anchor.map(|(index, (term, end))| Point { index: *index, term: *term, end: *end });
+        anchor.or_else(|| self.purged.as_ref().map(|(point, _)| *point))
+    }
+
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Vote(_, vote) => self.vote = Some(*vote),
+            Record::Recordless(_, index, entry) => {
+                self.recordless.insert(*index, entry.clone());
+            }
+            Record::Truncate(_, first) => {
+                self.recordless.split_off(first);
+                self.anchors.split_off(first);
+            }
+            Record::Purge(_, point, members) => {
+                if std::mem::take(&mut self.restarting) {
+                    self.recordless.clear();
+                    self.anchors.clear();
+                }
+                self.purge(*point, members);
+            }
+            Record::Restart(_, point, members) => {
+                self.restarting = true;
+                self.recordless.clear();
+                self.anchors.clear();
+                self.purge(*point, members);
+            }
+            Record::Anchor(_, point) => {
+                self.anchors.insert(point.index, (point.term, point.end));
+            }
+            Record::Forget(_) => *self = Self::default(),
+        }
+    }
+
+    fn purge(&mut self, point: Point, members: &StoredMembership) {
+        self.recordless = self.recordless.split_off(&(point.index + 1));
+        self.anchors = self.anchors.split_off(&(point.index + 1));
+        self.purged = Some((point, members.clone()));
+    }
+
+    /// Records that lead to this state.
+    fn records(&self, group: GroupId) -> Vec<Record> {
+        let mut records = Vec::new();
+        records.extend(self.vote.map(|vote| Record::Vote(group, vote)));
+        records.extend(self.purged.as_ref().map(|(point, members)| match self.restarting {
+            true => Record::Restart(group, *point, members.clone()),
+            false => Record::Purge(group, *point, members.clone()),
+        }));
+        let recordless = self.recordless.iter();
+        records.extend(recordless.map(|(i, entry)| Record::Recordless(group, *i, entry.clone())));
+        let anchors = self.anchors.iter();
+        records.extend(anchors.map(|(index, (term, end))| {
+            Record::Anchor(group, Point { index: *index, term: *term, end: *end })
+        }));
+        records
+    }
+}
+
+/// All groups of a journal.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    groups: BTreeMap<GroupId, GroupRecords>,
+}
+
+impl State {
+    pub(super) fn apply(&mut self, record: &Record) {
+        let group = record.group();
+        if matches!(record, Record::Forget(_)) {
+            self.groups.remove(&group);
+            return;
+        }
+        self.groups.entry(group).or_default().apply(record);
+    }
+
+    pub(super) fn group(&self, group: GroupId) -> Option<&GroupRecords> {
+        self.groups.get(&group)
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.groups.keys().copied()
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        self.groups.iter().flat_map(|(group, records)| records.records(*group))
+    }
+}

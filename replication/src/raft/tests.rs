@@ -1,0 +1,1 @@
+//! Tests of groups over an in-process network.
