@@ -95,6 +95,7 @@ impl MetadataService {
                 settings: log_settings(),
                 durability: Durability::Fsync,
                 epoch: FIRST_EPOCH,
+                copies: ottla_replication::partition::Copies::One,
             },
             now,
         )?;

@@ -103,6 +103,7 @@ fn load_topic(services: &Services, topic: &TopicImage, config: TopicConfig, now:
             settings: settings.clone(),
             durability: config.durability,
             epoch: image.leader_epoch,
+            copies: ottla_replication::partition::Copies::One,
         };
         match services.replicas.open_partition(new, now) {
             Ok(partition) => partitions.push(partition),

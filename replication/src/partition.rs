@@ -168,6 +168,16 @@ impl std::fmt::Debug for Partition {
     }
 }
 
+/// How many replicas a partition has, which says who decides what is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// This one: what is durable here is committed.
+    One,
+    /// A Raft group decides. Until it runs here, and when it has stopped, nobody leads and nothing is
+    /// appended.
+    Several,
+}
+
 /// What a new [`Partition`] is made of.
 #[derive(Debug)]
 pub struct PartitionParts {
@@ -176,6 +186,7 @@ pub struct PartitionParts {
     pub node: NodeId,
     pub log: PartitionLog,
     pub epoch: LeaderEpoch,
+    pub copies: Copies,
     pub durability: Durability,
     pub flusher: FlushCoordinator,
     /// The file system is volatile, so that flushing changes nothing.
@@ -185,20 +196,26 @@ pub struct PartitionParts {
 impl Partition {
     #[must_use]
     pub fn new(mut parts: PartitionParts) -> Arc<Self> {
-        // What recovery kept is what the disk has: all of it is committed on a single replica.
         let log_end = parts.log.log_end();
-        // A leader's epoch begins where it found the log, with or without a record of its own.
-        parts.log.assign_epoch(parts.epoch, log_end);
+        let (rule, leader, high_watermark) = match parts.copies {
+            Copies::One => {
+                // A leader's epoch begins where it found the log, with or without a record of its own.
+                parts.log.assign_epoch(parts.epoch, log_end);
+                // What recovery kept is what the disk has: all of it is committed.
+                (Rule::Solo, Some(parts.node), log_end)
+            }
+            Copies::Several => (Rule::nobody(), None, parts.log.log_start()),
+        };
         Arc::new(Self {
             name: parts.name,
             topic_id: parts.topic_id,
             node: parts.node,
-            high_watermark: AtomicI64::new(log_end.get()),
+            high_watermark: AtomicI64::new(high_watermark.get()),
             log_end: AtomicI64::new(log_end.get()),
             state: Mutex::new(State {
                 log: parts.log,
                 epoch: parts.epoch,
-                high_watermark: log_end,
+                high_watermark,
                 serving: Serving::Yes,
                 durability: parts.durability,
                 flush_checked: MonoTime::default(),
@@ -207,8 +224,8 @@ impl Partition {
                 bytes_committed: 0,
                 acks: VecDeque::new(),
                 submissions: VecDeque::new(),
-                rule: Rule::Solo,
-                leader: Some(parts.node),
+                rule,
+                leader,
                 watches: BTreeMap::new(),
                 next_watch: 0,
             }),

@@ -21,6 +21,7 @@ mod tests;
 
 pub use entry::{Batch, Entry, Payload, Proposal, Turn};
 pub use group::{FollowerProgress, Group, GroupError, GroupParts, GroupSettings};
+pub(crate) use group_log::GroupLog;
 pub use group_log::{Clock, Leadership, LeadershipListener};
 pub use identity::{GroupId, ReplicaId};
 pub use journal::Journal;

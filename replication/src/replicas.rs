@@ -22,7 +22,8 @@ use ottla_storage::{LogError, LogResources, LogSettings, OpenContext, PartitionL
 use parking_lot::RwLock;
 
 use self::directories::{Directories, Directory};
-use crate::partition::{Partition, PartitionParts};
+use crate::partition::{Copies, Partition, PartitionParts};
+use crate::raft::journal::{Journal, JournalError};
 
 /// Open files that all logs share; beyond it the least recently used are closed.
 const OPEN_FILES_MAX: usize = 4_096;
@@ -51,6 +52,7 @@ pub struct NewPartition {
     pub durability: Durability,
     /// As the metadata says.
     pub epoch: LeaderEpoch,
+    pub copies: Copies,
 }
 
 /// Who the node is, and the ids that fresh directories get.
@@ -156,6 +158,7 @@ impl Replicas {
             node: self.node,
             epoch: log.latest_epoch().map_or(new.epoch, |latest| latest.max(new.epoch)),
             log,
+            copies: new.copies,
             durability: new.durability,
             flusher: directory.flusher().clone(),
             flush_is_free: self.fs.is_volatile(),
@@ -222,6 +225,16 @@ impl Replicas {
             *counts.entry(placed.directory.id()).or_default() += 1;
         }
         counts
+    }
+
+    /// The journal of the log directory that holds a partition; `None` where none does. It is opened
+    /// when it is first asked for: a node without groups has none.
+    ///
+    /// # Errors
+    /// It is damaged, or its disk fails: no group of that directory may start.
+    pub fn journal_of(&self, name: &TopicPartition) -> Option<Result<Arc<Journal>, JournalError>> {
+        let directory = Arc::clone(&self.partitions.read().get(name)?.directory);
+        Some(directory.journal(&self.fs))
     }
 
     /// Ends a partition's service and puts its folder aside for removal.

@@ -17,7 +17,7 @@ use ottla_storage::{AppendError, AppendInfo, LeaderAppend, LogError, LogSlice, M
 
 use super::submission::{Submission, Until};
 use super::{Partition, PartitionError, Serving, Woken};
-use crate::raft::{Group, Proposal};
+use crate::raft::{Group, GroupLog, Proposal};
 
 /// What a group hears from its partition.
 pub(crate) trait GroupLogEvents: Send + Sync {
@@ -33,6 +33,13 @@ pub(super) enum Rule {
     /// One replica: what is flushed is committed.
     Solo,
     Group(std::sync::Weak<dyn GroupLogEvents>),
+}
+
+impl Rule {
+    /// Of a group that does not run.
+    pub(super) fn nobody() -> Self {
+        Self::Group(std::sync::Weak::<GroupLog>::new())
+    }
 }
 
 /// Why a group may not cut the log there.
@@ -59,6 +66,12 @@ impl Partition {
         let committed = committed.max(state.log.log_start()).min(state.log.log_end());
         state.high_watermark = committed;
         self.high_watermark.store(committed.get(), Ordering::Release);
+    }
+
+    /// Ends the time of a single replica: from now on nobody leads until a group runs.
+    pub(crate) fn suspend(&self) {
+        self.state.lock().rule = Rule::nobody();
+        self.set_leader(None, None);
     }
 
     pub(crate) fn set_group(&self, group: &Arc<Group>) {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +22,13 @@ use ottla_protocol::model::{MonoTime, Offset};
 use parking_lot::Mutex;
 
 use super::group_log::{Clock, GroupLog, RecoverError};
+use super::journal::{Point, Record};
 use super::log_store::LogStore;
 use super::pump::Pump;
 use super::{
     Batch, GroupId, Journal, Leadership, LeadershipListener, Membership, Payload, Proposal, Raft,
-    ReplicaId, Snapshot, SnapshotContent, StateMachine, TypeConfig, Vote, check_batch,
+    ReplicaId, Snapshot, SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote,
+    check_batch,
 };
 use crate::partition::Partition;
 
@@ -188,6 +191,27 @@ impl Group {
         Ok(group)
     }
 
+    /// Makes a log that had one replica the log of a group with that one voter: what is in it becomes
+    /// the group's first entries, all of them committed. The group is then started as any other, and
+    /// elects its voter. Where there is a group already it does nothing.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the journal not be written.
+    pub async fn adopt(parts: &GroupParts) -> Result<(), GroupError> {
+        let GroupParts { id, replica, partition, journal, .. } = parts;
+        if journal.group(*id).is_some() {
+            return Ok(());
+        }
+        let recover = |error| GroupError::Recover(*id, error);
+        partition.suspend();
+        partition
+            .maintain(|log, _| log.flush_now())
+            .map_err(|error| recover(error.into()))?
+            .map_err(|error| recover(error.into()))?;
+        let records = first_entries(*id, *replica, partition).map_err(recover)?;
+        Ok(journal.commit(&records).await?)
+    }
+
     #[must_use]
     pub fn id(&self) -> GroupId {
         self.log.id
@@ -341,6 +365,9 @@ impl Group {
     /// Not the leader, or another change is under way.
     pub async fn add_learner(&self, replica: ReplicaId) -> Result<(), GroupError> {
         self.renewed().await?;
+        if self.membership().get_node(&replica).is_some() {
+            return Ok(());
+        }
         let added = self.raft.add_learner(replica, EmptyNode {}, false).await;
         added.map(|_| ()).map_err(|error| self.refused(&error))
     }
@@ -472,4 +499,34 @@ impl Group {
     fn refused(&self, error: &impl std::fmt::Display) -> GroupError {
         GroupError::Refused(self.id(), error.to_string())
     }
+}
+
+/// What the journal has to say of a log that had one replica until now: its batches are the entries from
+/// index 1 on, after a membership of that one replica, and all of them are applied.
+fn first_entries(
+    id: GroupId,
+    replica: ReplicaId,
+    partition: &Partition,
+) -> Result<Vec<Record>, RecoverError> {
+    partition.inspect(|log, marks| {
+        let (mut first, mut count) = (None, 0);
+        let (mut last_term, mut end) = (0, log.log_end());
+        log.headers(log.log_start(), |header| {
+            first.get_or_insert(header.base_offset);
+            count += 1;
+            last_term = u64::try_from(header.leader_epoch.get()).unwrap_or(0);
+            end = header.next_offset();
+            ControlFlow::Continue(())
+        })?;
+        let start = Point { index: 0, term: 0, end: first.unwrap_or(marks.log_end) };
+        let voters = Membership::new_with_defaults(vec![BTreeSet::from([replica])], []);
+        let members = StoredMembership::new(Some(start.log_id()), voters);
+        let latest = log.latest_epoch().map_or(0, |epoch| u64::try_from(epoch.get()).unwrap_or(0));
+        let mut records =
+            vec![Record::Purge(id, start, members), Record::Vote(id, Vote::new(latest, replica))];
+        if count > 0 {
+            records.push(Record::Anchor(id, Point { index: count, term: last_term, end }));
+        }
+        Ok(records)
+    })?
 }

@@ -73,7 +73,7 @@ pub(super) struct Applied {
 }
 
 /// The log of one replica of a group.
-pub(super) struct GroupLog {
+pub(crate) struct GroupLog {
     pub(super) id: GroupId,
     pub(super) me: ReplicaId,
     pub(super) partition: Arc<Partition>,

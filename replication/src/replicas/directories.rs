@@ -16,6 +16,7 @@ use ottla_storage::log_dir::{Candidate, DirIdentity, FolderStage, LogDir, LogDir
 use parking_lot::Mutex;
 
 use super::{NodeIdentity, OpenError};
+use crate::raft::journal::{Journal, JournalError};
 
 /// An open log directory.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Directory {
     /// Folders of deleted partitions.
     removals: Mutex<Vec<PathBuf>>,
     unique: AtomicU64,
+    /// Opened with the first group.
+    journal: Mutex<Option<Arc<Journal>>>,
 }
 
 impl Directory {
@@ -46,6 +49,16 @@ impl Directory {
 
     pub(super) fn flusher(&self) -> &FlushCoordinator {
         &self.flusher
+    }
+
+    pub(super) fn journal(&self, fs: &Arc<dyn FileSystem>) -> Result<Arc<Journal>, JournalError> {
+        let mut slot = self.journal.lock();
+        if let Some(journal) = &*slot {
+            return Ok(Arc::clone(journal));
+        }
+        let journal = Journal::open(Arc::clone(fs), self.log_dir.path(), self.flusher.clone())?;
+        *slot = Some(Arc::clone(&journal));
+        Ok(journal)
     }
 
     pub(super) fn was_clean(&self) -> bool {
@@ -259,6 +272,7 @@ fn directory(
         folders: Mutex::new(folders),
         removals: Mutex::new(removals),
         unique: AtomicU64::new(1),
+        journal: Mutex::new(None),
     })
 }
 

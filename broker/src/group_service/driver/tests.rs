@@ -41,6 +41,7 @@ impl Bench {
             settings: LogSettings::default(),
             durability: Durability::Fsync,
             epoch: LeaderEpoch::ZERO,
+            copies: ottla_replication::partition::Copies::One,
         };
         let partition = replicas.open_partition(new, now()).expect("a new partition");
         Self { fs, replicas, partition }

@@ -34,6 +34,7 @@ fn compacted() -> NewPartition {
         },
         durability: Durability::PageCache,
         epoch: LeaderEpoch(0),
+        copies: crate::partition::Copies::One,
     }
 }
 
