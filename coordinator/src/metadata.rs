@@ -19,6 +19,7 @@ mod config_rules;
 mod configs;
 mod decide;
 mod delta;
+mod directories;
 mod elections;
 mod error;
 mod features;
@@ -47,6 +48,9 @@ pub use configs::{
 };
 pub use decide::{Command, DecideContext, Decision, RECORDS_PER_COMMAND_MAX, Validation};
 pub use delta::MetadataDelta;
+pub use directories::{
+    AssignDirectories, LOST_DIRECTORY, TakeDirectoriesOffline, UNASSIGNED_DIRECTORY,
+};
 pub use elections::{ElectLeaders, ElectLeadersReply, ElectionType, TopicElections};
 pub use error::ControllerError;
 pub use features::{

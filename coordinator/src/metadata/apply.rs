@@ -75,6 +75,14 @@ impl MetadataImage {
                 broker.in_controlled_shutdown = *in_controlled_shutdown;
                 delta.brokers.insert(*id);
             }
+            MetadataRecord::BrokerDirectories { id, directories } => {
+                let broker = Arc::make_mut(&mut self.brokers)
+                    .get_mut(id)
+                    .map(Arc::make_mut)
+                    .ok_or(ApplyError::UnknownBroker(*id))?;
+                broker.registration.directories.clone_from(directories);
+                delta.brokers.insert(*id);
+            }
             MetadataRecord::BrokerRemoved { id } => {
                 if !self.brokers.contains_key(id) {
                     return Err(ApplyError::UnknownBroker(*id));

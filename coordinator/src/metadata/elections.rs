@@ -119,7 +119,7 @@ fn elect(
         _ => {
             let goal =
                 if election == ElectionType::Unclean { Goal::AnyReplica } else { Goal::Preferred };
-            let active = |node| image.is_active(node);
+            let active = |node| image.may_lead(state, node);
             let mut change = PartitionChange::of(known.id, partition);
             match choose(state, &state.replicas, &state.isr, goal, active) {
                 Some(leader) if leader != state.leader => {
@@ -175,7 +175,6 @@ pub(super) fn changes_for_broker(
     broker: NodeId,
     active_after: bool,
 ) -> Vec<MetadataRecord> {
-    let active = |node| if node == broker { active_after } else { image.is_active(node) };
     let mut records = Vec::new();
     for topic in image.topics() {
         for (partition, state) in topic.iter() {
@@ -183,8 +182,10 @@ pub(super) fn changes_for_broker(
                 continue;
             }
             let mut change = PartitionChange::of(topic.id, partition);
+            let stays = active_after && image.has_directory_of(state, broker);
+            let active = |node| if node == broker { stays } else { image.may_lead(state, node) };
             let mut isr = state.isr.clone();
-            if !active_after && isr.len() > 1 && isr.contains(&broker) {
+            if !stays && isr.len() > 1 && isr.contains(&broker) {
                 isr.retain(|node| *node != broker);
                 change.isr = Some(isr.clone());
             }

@@ -209,9 +209,10 @@ impl Target {
         state: &PartitionImage,
         mut change: PartitionChange,
     ) -> PartitionChange {
-        let leader =
-            choose(state, &self.replicas, &self.isr, Goal::Keep, |node| image.is_active(node))
-                .unwrap_or(NO_LEADER);
+        let leader = choose(state, &self.replicas, &self.isr, Goal::Keep, |node| {
+            image.may_lead(state, node)
+        })
+        .unwrap_or(NO_LEADER);
         let gone = state.replicas.iter().any(|node| !self.replicas.contains(node));
         if leader != state.leader || gone {
             // Replicas that leave are fenced by a new leader epoch.

@@ -78,6 +78,13 @@ pub enum MetadataRecord {
         fenced: bool,
         in_controlled_shutdown: bool,
     },
+    /// The log directories of a registered broker that are in use now.
+    BrokerDirectories {
+        #[serde(with = "text")]
+        id: NodeId,
+        #[serde(with = "text")]
+        directories: Vec<Uuid>,
+    },
     /// The broker was taken out of the cluster.
     BrokerRemoved {
         #[serde(with = "text")]
