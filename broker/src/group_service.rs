@@ -86,7 +86,7 @@ impl GroupService {
         let Some(entry) = services.topics.by_name(OFFSETS_TOPIC) else { return };
         let loader = Arc::clone(services);
         let loading = services.host.on_disk(move || {
-            for (index, partition) in (0..).zip(entry.partitions()) {
+            for (index, partition) in entry.partitions() {
                 loader.groups.load(&loader, index, partition);
             }
         });
@@ -113,7 +113,7 @@ impl GroupService {
     ) -> Result<Answer, GroupError> {
         let entry = self.offsets_topic(services)?;
         let index = partition_for(group_id, self.partition_count(Some(&entry))).get();
-        let partition = entry.partition(index).ok_or(GroupError::NotCoordinator)?;
+        let partition = entry.partition(index).map_err(|_| GroupError::NotCoordinator)?;
         self.driver(services, index, &partition)?.submit(now, input)
     }
 
@@ -132,8 +132,8 @@ impl GroupService {
             Err(GroupError::NotCoordinator) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut answers = Vec::with_capacity(entry.partitions().len());
-        for (index, partition) in (0..).zip(entry.partitions()) {
+        let mut answers = Vec::with_capacity(entry.partition_count());
+        for (index, partition) in entry.partitions() {
             let answer = self
                 .driver(services, index, partition)
                 .and_then(|driver| driver.submit(now, &mut input));
@@ -150,6 +150,21 @@ impl GroupService {
     #[must_use]
     pub(crate) fn committed_offsets(&self) -> Vec<GroupOffset> {
         self.drivers().iter().flat_map(|driver| driver.committed_offsets()).collect()
+    }
+
+    /// Whether a group's partition can be served here.
+    pub(crate) fn serves(&self, services: &Services, group_id: &str) -> bool {
+        services.topics.by_name(OFFSETS_TOPIC).is_some_and(|entry| {
+            let index = partition_for(group_id, self.partition_count(Some(&entry))).get();
+            entry.partition(index).is_ok_and(|partition| !partition.is_offline())
+        })
+    }
+
+    /// Log directories failed: groups whose partitions are in them are not served any more.
+    pub(crate) fn close_offline(&self) {
+        for driver in self.drivers().iter().filter(|driver| driver.is_offline()) {
+            driver.close(GroupError::NotCoordinator);
+        }
     }
 
     /// Offsets of a topic that is gone are forgotten.
@@ -185,7 +200,7 @@ impl GroupService {
 
     fn partition_count(&self, entry: Option<&TopicEntry>) -> NonZeroU32 {
         entry
-            .and_then(|entry| u32::try_from(entry.partitions().len()).ok())
+            .and_then(|entry| u32::try_from(entry.partition_count()).ok())
             .and_then(NonZeroU32::new)
             .unwrap_or(self.partitions_default)
     }

@@ -12,6 +12,7 @@
 
 mod api;
 pub mod clock;
+mod directory_failures;
 pub mod endpoints;
 mod group_service;
 pub mod host;

@@ -18,6 +18,9 @@ const REMOVAL_INTERVAL: Duration = Duration::from_secs(15);
 /// How often `flush.ms` is looked at (Kafka's `log.flush.scheduler.interval.ms` is never by default).
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether log directories are there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A step of maintenance: blocking work on the services.
 type Step = fn(&Services);
 
@@ -31,6 +34,7 @@ pub(crate) fn spawn(tasks: &mut JoinSet<()>, services: &Arc<Services>, stopping:
         (log.producer_id_expiration_check_interval, producers),
         (REMOVAL_INTERVAL, removals),
         (FLUSH_INTERVAL, flushes),
+        (PROBE_INTERVAL, directories),
     ];
     if log.cleaner.enabled {
         steps.push((log.cleaner.backoff, compaction::run));
@@ -88,6 +92,10 @@ fn producers(services: &Services) {
 
 fn removals(services: &Services) {
     services.replicas.remove_deleted(services.clock.now());
+}
+
+fn directories(services: &Services) {
+    services.replicas.probe_directories();
 }
 
 fn flushes(services: &Services) {

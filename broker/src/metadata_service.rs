@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_config::topic::Durability;
 use ottla_coordinator::metadata::{
-    AllocateProducerIds, ApplyError, BrokerState, ChangeBrokerState, Command, ConfigResource,
-    ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision, FormCluster,
-    MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker, ResourceType,
+    AllocateProducerIds, ApplyError, AssignDirectories, BrokerState, ChangeBrokerState, Command,
+    ConfigResource, ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision,
+    FormCluster, MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker,
+    ResourceType,
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
@@ -22,7 +23,7 @@ use ottla_protocol::records::{
     BatchBuilder, BatchHeader, BuildError, Compression, HEADER, NewRecord,
 };
 use ottla_replication::partition::{Partition, PartitionError};
-use ottla_replication::replicas::{NewPartition, OpenError, Replicas};
+use ottla_replication::replicas::{History, NewPartition, OpenError, Replicas};
 use ottla_replication::wait::{Countdown, Waiting};
 use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings};
 use parking_lot::RwLock;
@@ -96,6 +97,13 @@ impl MetadataService {
                 durability: Durability::Fsync,
                 epoch: FIRST_EPOCH,
                 copies: ottla_replication::partition::Copies::One,
+                // As Kafka: the first of log.dirs, where nobody says which.
+                directory: replicas.directory_ids().first().copied().unwrap_or_default(),
+                // Without its log a node would forget every topic: it does not start.
+                history: match replicas.is_fresh() {
+                    true => History::New,
+                    false => History::Existing,
+                },
             },
             now,
         )?;
@@ -140,7 +148,9 @@ impl MetadataService {
         let records = start.records;
         self.append(&records, now).await?;
         let image = self.shortened(image, now).await;
-        topic_loader::apply(services, &image, &everything(&image), now).await;
+        let delta = everything(&image);
+        topic_loader::apply(services, &image, &delta, History::Existing, now).await;
+        let image = self.assigned(services, image, &delta, now).await;
         *self.image.write() = image;
         self.loaded.store(true, Ordering::Release);
         Ok(())
@@ -204,9 +214,39 @@ impl MetadataService {
         self.append(records, now).await?;
         let next = self.shortened(next, now).await;
         // Topics are served before they are named: a client that sees one can use it.
-        topic_loader::apply(services, &next, &delta, now).await;
+        topic_loader::apply(services, &next, &delta, History::New, now).await;
+        let next = self.assigned(services, next, &delta, now).await;
         *self.image.write() = next;
         Ok(())
+    }
+
+    /// Says in the log in which directories this broker's replicas are, where it had the choice
+    /// (KIP-858). A failure is no loss: it is said again with the next change.
+    async fn assigned(
+        &self,
+        services: &Arc<Services>,
+        image: Arc<MetadataImage>,
+        delta: &MetadataDelta,
+        now: Now,
+    ) -> Arc<MetadataImage> {
+        let assignments = topic_loader::misplaced(services, &image, delta);
+        if assignments.is_empty() {
+            return image;
+        }
+        let command = AssignDirectories { broker: services.node_id, assignments };
+        let records = self.decide(services, &image, command).records;
+        let mut next = MetadataImage::clone(&image);
+        let written = match next.apply_all(&records) {
+            Ok(_) => self.append(&records, now).await,
+            Err(error) => Err(error.into()),
+        };
+        match written {
+            Ok(()) => Arc::new(next),
+            Err(error) => {
+                tracing::error!(%error, "the directories of replicas are not noted");
+                image
+            }
+        }
     }
 
     /// Writes a snapshot and lets the log begin with it, where the log has grown long beside what it

@@ -69,7 +69,7 @@ impl Services {
         vec![
             ("log recovery", true),
             ("metadata", self.metadata.is_loaded()),
-            ("log directories", self.replicas.offline_directories().is_empty()),
+            ("log directories", self.replicas.any_online()),
             ("not draining", !self.draining.load(Ordering::Acquire)),
         ]
     }

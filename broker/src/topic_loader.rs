@@ -1,26 +1,31 @@
 //! Brings the topics of this broker in line with a metadata image.
 //!
 //! Owns: opening and creating partition logs, typed settings, removal of deleted topics. Never: decides
-//! what exists. A log that cannot be opened is reported and left out; the others are served.
+//! what exists. A log that cannot be opened is reported and answers KAFKA_STORAGE_ERROR; the others are
+//! served.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_config::{BrokerConfig, TopicConfig};
-use ottla_coordinator::metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
-use ottla_protocol::model::{Now, TopicPartition, Uuid};
+use ottla_coordinator::metadata::{
+    ConfigResource, LOST_DIRECTORY, MetadataDelta, MetadataImage, TopicImage,
+};
+use ottla_protocol::model::{Now, PartitionId, TopicPartition, Uuid};
 use ottla_replication::partition::Partition;
-use ottla_replication::replicas::NewPartition;
+use ottla_replication::replicas::{History, NewPartition};
 use ottla_storage::LogSettings;
 
 use crate::services::Services;
 use crate::topics::TopicEntry;
 
-/// Applies what `delta` names of `image`.
+/// Applies what `delta` names of `image`. `unseen` is what partitions are that this process did not
+/// load yet.
 pub(crate) async fn apply(
     services: &Arc<Services>,
     image: &Arc<MetadataImage>,
     delta: &MetadataDelta,
+    unseen: History,
     now: Now,
 ) {
     for gone in &delta.deleted_topics {
@@ -32,11 +37,11 @@ pub(crate) async fn apply(
         return;
     }
     if services.replicas.is_volatile() {
-        load(services, image, &changed, now);
+        load(services, image, &changed, unseen, now);
         return;
     }
     let (loader, image) = (Arc::clone(services), Arc::clone(image));
-    let loading = services.host.on_disk(move || load(&loader, &image, &changed, now));
+    let loading = services.host.on_disk(move || load(&loader, &image, &changed, unseen, now));
     if loading.await.is_err() {
         tracing::error!("opening partition logs panicked; the topics concerned are not served");
     }
@@ -72,13 +77,19 @@ fn apply_broker_configs(services: &Services, image: &MetadataImage, delta: &Meta
     }
 }
 
-fn load(services: &Services, image: &MetadataImage, changed: &BTreeSet<Uuid>, now: Now) {
+fn load(
+    services: &Services,
+    image: &MetadataImage,
+    changed: &BTreeSet<Uuid>,
+    unseen: History,
+    now: Now,
+) {
     let configuration = services.configuration();
     for topic in changed.iter().filter_map(|id| image.topic_by_id(*id)) {
         let overrides = image.topic_configs(&topic.name).map(|of| (**of).clone());
         let config = TopicConfig::resolve(&overrides.unwrap_or_default(), &configuration.broker);
         match config {
-            Ok(config) => load_topic(services, topic, config, now),
+            Ok(config) => load_topic(services, topic, config, unseen, now),
             Err(error) => {
                 tracing::error!(topic = %topic.name, %error, "topic is not served: bad settings");
             }
@@ -86,15 +97,21 @@ fn load(services: &Services, image: &MetadataImage, changed: &BTreeSet<Uuid>, no
     }
 }
 
-fn load_topic(services: &Services, topic: &TopicImage, config: TopicConfig, now: Now) {
+fn load_topic(
+    services: &Services,
+    topic: &TopicImage,
+    config: TopicConfig,
+    unseen: History,
+    now: Now,
+) {
     let known = services.topics.by_id(topic.id);
     let settings = log_settings(&config, &services.configuration().broker);
-    let mut partitions: Vec<Arc<Partition>> = Vec::with_capacity(topic.partitions.len());
+    let mut partitions: Vec<Option<Arc<Partition>>> = Vec::with_capacity(topic.partitions.len());
     for (index, image) in topic.iter() {
-        let open = known.as_ref().and_then(|known| known.partition(index.get()));
+        let open = known.as_ref().and_then(|known| known.partition(index.get()).ok());
         if let Some(partition) = open {
             partition.reconfigure(settings.clone(), config.durability, image.leader_epoch);
-            partitions.push(partition);
+            partitions.push(Some(partition));
             continue;
         }
         let new = NewPartition {
@@ -104,13 +121,18 @@ fn load_topic(services: &Services, topic: &TopicImage, config: TopicConfig, now:
             durability: config.durability,
             epoch: image.leader_epoch,
             copies: ottla_replication::partition::Copies::One,
+            directory: image.directory_of(services.node_id).unwrap_or_default(),
+            history: match &known {
+                Some(known) if known.has(index.get()) => History::Existing,
+                _ => unseen,
+            },
         };
         match services.replicas.open_partition(new, now) {
-            Ok(partition) => partitions.push(partition),
+            Ok(partition) => partitions.push(Some(partition)),
             Err(error) => {
                 tracing::error!(topic = %topic.name, partition = %index, %error,
                     "partition is not served");
-                break;
+                partitions.push(None);
             }
         }
     }
@@ -129,9 +151,35 @@ fn log_settings(topic: &TopicConfig, broker: &BrokerConfig) -> LogSettings {
 
 fn remove(services: &Services, id: Uuid, now: Now) {
     let Some(entry) = services.topics.remove(id) else { return };
-    for partition in entry.partitions() {
+    for (_, partition) in entry.partitions() {
         services.replicas.delete_partition(partition);
     }
     services.metrics.forget_topic(&entry.name);
     services.groups.topic_deleted(&entry.name, now);
+}
+
+/// Where this broker's replicas of changed partitions are and the image does not say so: topic,
+/// partition and directory.
+pub(crate) fn misplaced(
+    services: &Services,
+    image: &MetadataImage,
+    delta: &MetadataDelta,
+) -> Vec<(Uuid, PartitionId, Uuid)> {
+    let node = services.node_id;
+    let mut found = Vec::new();
+    for topic in delta.partitions.keys().filter_map(|id| image.topic_by_id(*id)) {
+        for (index, partition) in topic.iter() {
+            let Some(known) = partition.directory_of(node) else { continue };
+            let name = TopicPartition { topic: Arc::clone(&topic.name), partition: index };
+            let at = match services.replicas.directory_of(&name) {
+                Some(directory) => directory,
+                None if image.has_directory_of(partition, node) => LOST_DIRECTORY,
+                None => continue,
+            };
+            if at != known {
+                found.push((topic.id, index, at));
+            }
+        }
+    }
+    found
 }

@@ -27,19 +27,20 @@ pub(crate) struct TopicEntry {
     pub id: Uuid,
     pub config: TopicConfig,
     pub metrics: TopicMetrics,
-    partitions: Vec<Arc<Partition>>,
+    partitions: Vec<Option<Arc<Partition>>>,
     rules: ValidationRules,
     /// The rules for versions that may not use zstd.
     rules_before_zstd: ValidationRules,
 }
 
 impl TopicEntry {
+    /// Partitions by index; none where its log cannot be served.
     #[must_use]
     pub(crate) fn new(
         name: TopicName,
         id: Uuid,
         config: TopicConfig,
-        partitions: Vec<Arc<Partition>>,
+        partitions: Vec<Option<Arc<Partition>>>,
         metrics: TopicMetrics,
     ) -> Self {
         let rules = rules(&config, ZSTD_FROM);
@@ -47,14 +48,27 @@ impl TopicEntry {
         Self { name, id, config, metrics, partitions, rules, rules_before_zstd }
     }
 
-    #[must_use]
-    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        self.partitions.get(usize::try_from(index).ok()?).cloned()
+    /// A partition by its index.
+    pub(crate) fn partition(&self, index: i32) -> Result<Arc<Partition>, NoPartition> {
+        let slot = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
+        slot.ok_or(NoPartition::Unknown)?.clone().ok_or(NoPartition::Offline)
     }
 
+    /// Whether there is a partition of this index, served or not.
     #[must_use]
-    pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
-        &self.partitions
+    pub(crate) fn has(&self, index: i32) -> bool {
+        usize::try_from(index).is_ok_and(|index| index < self.partitions.len())
+    }
+
+    /// Every partition that is served, with its index.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = (i32, &Arc<Partition>)> {
+        (0..).zip(&self.partitions).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+    }
+
+    /// How many partitions there are, served or not.
+    #[must_use]
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
     }
 
     #[must_use]
@@ -67,6 +81,15 @@ impl TopicEntry {
     pub(crate) fn rules_for(&self, version: i16) -> &ValidationRules {
         if version >= ZSTD_FROM { &self.rules } else { &self.rules_before_zstd }
     }
+}
+
+/// Why a topic has no partition to give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoPartition {
+    /// It does not exist.
+    Unknown,
+    /// It exists, in a log directory that is out of use.
+    Offline,
 }
 
 /// All topics of this broker.

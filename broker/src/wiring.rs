@@ -20,10 +20,12 @@ use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::memory::MemoryFileSystem;
 use ottla_storage::fs::os::OsFileSystem;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api;
 use crate::clock::{Clock, SystemClock};
+use crate::directory_failures;
 use crate::endpoints::{Advertised, Endpoints};
 use crate::group_service::{self, GroupService};
 use crate::host::Host;
@@ -89,6 +91,7 @@ pub struct Broker {
     http: Option<SocketAddr>,
     stop: Stop,
     tasks: JoinSet<()>,
+    halted: watch::Receiver<Option<String>>,
 }
 
 impl Broker {
@@ -152,7 +155,9 @@ impl Broker {
         }
         tasks.spawn(group_service::run_timers(Arc::clone(&services), stopped.clone()));
         maintenance::spawn(&mut tasks, &services, &stopped);
-        Ok(Self { services, addresses, http: http_address, stop, tasks })
+        let (halt, halted) = watch::channel(None);
+        tasks.spawn(directory_failures::run(Arc::clone(&services), stopped, halt));
+        Ok(Self { services, addresses, http: http_address, stop, tasks, halted })
     }
 
     /// What to give a client as its bootstrap address.
@@ -187,6 +192,18 @@ impl Broker {
     #[cfg(test)]
     pub(crate) fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// Completes when the broker cannot go on, because the disks that it needs have failed, with the
+    /// cause and the cure. It is then to be dropped: nothing can be flushed any more.
+    pub async fn halted(&self) -> String {
+        let mut halted = self.halted.clone();
+        let said = halted.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match said {
+            Ok(Some(reason)) => reason,
+            // The task ended with the broker, which is no halt.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Stops accepting, answers what was accepted, flushes, and marks the logs as cleanly closed.

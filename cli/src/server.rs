@@ -126,7 +126,12 @@ fn serve_until_stopped(
         let broker = Broker::start(options).await.map_err(|error| vec![refused(&error)])?;
         let ready = Ready::of(&broker, &configured, mode, began.elapsed());
         ready.print(common.print);
-        let reason = stop.first().await;
+        let reason = tokio::select! {
+            reason = stop.first() => reason,
+            halted = broker.halted() => {
+                return Err(vec![Failure::new("HALTED", halted, Exit::ItemFailed)]);
+            }
+        };
         tracing::info!(%reason, "draining");
         // A second signal does not wait for connections to drain.
         tokio::select! {

@@ -8,6 +8,7 @@
 //!              (under lock)      (group commit)       (under lock)                (after the lock)
 //! ```
 
+pub mod home;
 pub mod partition;
 pub mod raft;
 pub mod replicas;

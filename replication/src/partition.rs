@@ -7,28 +7,30 @@
 //! Invariant: log start <= last stable <= high watermark <= log end. With one replica and
 //! `ottla.durability=fsync` the high watermark is what was flushed, so nothing that a power loss can
 //! take is ever visible; with `page-cache` it is the log end. A waiter is told after the lock was
-//! released.
+//! released. An error of the disk ends the service of the partition and is reported to its directory.
 
+mod flushing;
 pub(crate) mod group;
 mod submission;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::HEADER;
-use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
+use ottla_storage::flush::FlushTarget;
 use ottla_storage::{
     AbortedTxn, AppendError, AppendInfo, AppendOrigin, LeaderAppend, LeaderBatch, LogError,
-    LogRead, LogSettings, MinOneBatch, PartitionLog, ReadError,
+    LogHealth, LogRead, LogSettings, MinOneBatch, PartitionLog, ReadError,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use submission::{Outcome, Submission, Until};
 
+use self::flushing::LogFlush;
+use crate::home::Home;
 use crate::raft::{Group, Proposal};
 use crate::wait::{Countdown, Watch};
 use group::Rule;
@@ -92,8 +94,8 @@ pub enum PartitionError {
     #[error("{0} is deleted")]
     Deleted(TopicPartition),
     #[error(
-        "the log of {0} failed to become durable and is offline; its disk must be checked and the \
-         broker restarted"
+        "{0} is offline, because its log directory failed; that disk must be checked and the broker \
+         restarted"
     )]
     Offline(TopicPartition),
     /// `NOT_LEADER_OR_FOLLOWER` (6).
@@ -114,8 +116,10 @@ pub enum PartitionError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Serving {
     Yes,
-    /// A flush failed: what was flushed may be read, nothing may be written.
+    /// Its directory failed.
     Offline,
+    /// The broker stops.
+    Closed,
     Deleted,
 }
 
@@ -124,6 +128,9 @@ struct State {
     epoch: LeaderEpoch,
     high_watermark: Offset,
     serving: Serving,
+    home: Home,
+    /// What the flush thread of `home` knows this log by.
+    flush: Arc<LogFlush>,
     durability: Durability,
     /// Since when appended records may have been waiting for `flush.ms`.
     flush_checked: MonoTime,
@@ -151,8 +158,6 @@ pub struct Partition {
     /// Copies for readers that need no lock: metrics and quick checks.
     high_watermark: AtomicI64,
     log_end: AtomicI64,
-    flusher: FlushCoordinator,
-    ticket: FlushTicket,
     flush_is_free: bool,
     offline: AtomicBool,
     group: RwLock<Option<std::sync::Weak<Group>>>,
@@ -188,7 +193,7 @@ pub struct PartitionParts {
     pub epoch: LeaderEpoch,
     pub copies: Copies,
     pub durability: Durability,
-    pub flusher: FlushCoordinator,
+    pub home: Home,
     /// The file system is volatile, so that flushing changes nothing.
     pub flush_is_free: bool,
 }
@@ -206,7 +211,7 @@ impl Partition {
             }
             Copies::Several => (Rule::nobody(), None, parts.log.log_start()),
         };
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             name: parts.name,
             topic_id: parts.topic_id,
             node: parts.node,
@@ -217,6 +222,8 @@ impl Partition {
                 epoch: parts.epoch,
                 high_watermark,
                 serving: Serving::Yes,
+                home: parts.home,
+                flush: Arc::new(LogFlush::new(this.clone())),
                 durability: parts.durability,
                 flush_checked: MonoTime::default(),
                 bytes_appended: 0,
@@ -229,8 +236,6 @@ impl Partition {
                 watches: BTreeMap::new(),
                 next_watch: 0,
             }),
-            flusher: parts.flusher,
-            ticket: FlushTicket::new(),
             flush_is_free: parts.flush_is_free,
             offline: AtomicBool::new(false),
             group: RwLock::new(None),
@@ -276,7 +281,7 @@ impl Partition {
         Offset(self.log_end.load(Ordering::Acquire))
     }
 
-    /// The log cannot be written any more, because a flush failed.
+    /// The partition's directory has failed.
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
@@ -304,7 +309,10 @@ impl Partition {
         self.check_solo(&state)?;
         let epoch = state.epoch;
         let before = state.log.log_end();
-        let info = state.log.append_as_leader(append, epoch, now)?;
+        let info = match state.log.append_as_leader(append, epoch, now) {
+            Ok(info) => info,
+            Err(error) => return Err(self.failed(state, error.into())),
+        };
         let end = state.log.log_end();
         self.log_end.store(end.get(), Ordering::Release);
         if end > before {
@@ -325,10 +333,11 @@ impl Partition {
             }
             request_flush = end > state.high_watermark;
         }
+        let flush = request_flush.then(|| state.flush_request());
         drop(state);
         woken.tell();
-        if request_flush {
-            self.request_flush();
+        if let Some(flush) = flush {
+            flush.send();
         }
         Ok(Appended { info, committed_at })
     }
@@ -400,11 +409,14 @@ impl Partition {
         self.check_readable(&state)?;
         let marks = state.marks();
         let bound = marks.bound(plan.isolation);
-        let read = state.log.read(plan.from, plan.bytes_max, bound, plan.min_one)?;
-        let aborted = (plan.isolation == Isolation::ReadCommitted)
-            .then(|| state.log.aborted_transactions(plan.from, read.next_offset))
-            .transpose()?;
-        Ok(PartitionRead { marks, read, aborted })
+        let read = || {
+            let read = state.log.read(plan.from, plan.bytes_max, bound, plan.min_one)?;
+            let aborted = (plan.isolation == Isolation::ReadCommitted)
+                .then(|| state.log.aborted_transactions(plan.from, read.next_offset))
+                .transpose()?;
+            Ok(PartitionRead { marks, read, aborted })
+        };
+        read().map_err(|error| self.failed(state, error))
     }
 
     /// Runs `look` on the log under its lock: lookups by time or epoch, producer states.
@@ -449,8 +461,10 @@ impl Partition {
             let (start, end) = (marks.log_start, marks.high_watermark);
             return Err(ReadError::OutOfRange { offset, start, end }.into());
         }
-        if offset > marks.log_start {
-            state.log.advance_log_start(offset)?;
+        if offset > marks.log_start
+            && let Err(error) = state.log.advance_log_start(offset)
+        {
+            return Err(self.failed(state, error.into()));
         }
         Ok(state.log.log_start())
     }
@@ -521,9 +535,31 @@ impl Partition {
     /// # Errors
     /// The disk's.
     pub fn close(&self, now: Now) -> Result<(), PartitionError> {
-        let closed = self.state.lock().log.close_clean(now);
-        self.stop_serving(Serving::Offline);
+        let mut state = self.state.lock();
+        self.check_writable(&state)?;
+        let closed = state.log.close_clean(now);
+        drop(state);
+        self.stop_serving(Serving::Closed);
         Ok(closed?)
+    }
+
+    /// Ends service because the directory failed: every waiter is told, later calls answer
+    /// `Offline`.
+    pub fn take_offline(&self) {
+        self.offline.store(true, Ordering::Release);
+        self.stop_serving(Serving::Offline);
+        let rule = self.state.lock().rule.clone();
+        if let Rule::Group(events) = rule
+            && let Some(events) = events.upgrade()
+        {
+            events.failed();
+        }
+    }
+
+    /// Reports what a caller of [`Self::inspect`] or [`Self::maintain`] met: when it was the disk's
+    /// failure, the partition and its directory go offline.
+    pub fn note(&self, error: &LogError) {
+        self.after(self.state.lock(), error);
     }
 
     /// Ends service: every waiter is told, later calls answer `Deleted`. The log's files are the
@@ -540,20 +576,49 @@ impl Partition {
         if due || !state.log.needs_flush() {
             state.flush_checked = now;
         }
+        let flush = due.then(|| state.flush_request());
         drop(state);
-        if due {
-            self.request_flush();
+        if let Some(flush) = flush {
+            flush.send();
         }
     }
 
     /// Asks for a flush of everything appended so far, whatever the durability says.
     pub fn request_flush(self: &Arc<Self>) {
-        let target: Arc<dyn FlushTarget> = Arc::<Self>::clone(self);
-        self.flusher.request(&target);
+        let flush = self.state.lock().flush_request();
+        flush.send();
+    }
+
+    /// What an operation on the log came to: a disk's failure ends the partition's service.
+    fn failed(&self, state: MutexGuard<'_, State>, error: PartitionError) -> PartitionError {
+        if let PartitionError::Append(AppendError::Log(log))
+        | PartitionError::Read(ReadError::Log(log))
+        | PartitionError::Log(log) = &error
+        {
+            self.after(state, log);
+        }
+        error
+    }
+
+    fn after(&self, state: MutexGuard<'_, State>, error: &LogError) {
+        let reason = match state.log.health() {
+            LogHealth::Offline(reason) => reason.to_string(),
+            _ if error.is_disk_fault() => error.to_string(),
+            _ => return,
+        };
+        if state.serving != Serving::Yes {
+            return;
+        }
+        state.home.fail(&reason);
+        drop(state);
+        self.take_offline();
     }
 
     fn stop_serving(&self, serving: Serving) {
         let mut state = self.state.lock();
+        if state.serving == Serving::Deleted {
+            return;
+        }
         state.serving = serving;
         let woken = Woken {
             acks: state.acks.drain(..).map(|(_, wait)| wait).collect(),
@@ -565,18 +630,20 @@ impl Partition {
         woken.tell();
     }
 
-    fn check_readable(&self, state: &MutexGuard<'_, State>) -> Result<(), PartitionError> {
+    fn check_readable(&self, state: &State) -> Result<(), PartitionError> {
         match state.serving {
-            Serving::Yes | Serving::Offline => Ok(()),
+            // The directory's other partitions learn of its failure a moment later than this.
+            _ if state.home.health.is_offline() => Err(PartitionError::Offline(self.name.clone())),
+            Serving::Yes | Serving::Closed => Ok(()),
+            Serving::Offline => Err(PartitionError::Offline(self.name.clone())),
             Serving::Deleted => Err(PartitionError::Deleted(self.name.clone())),
         }
     }
 
-    fn check_writable(&self, state: &MutexGuard<'_, State>) -> Result<(), PartitionError> {
+    fn check_writable(&self, state: &State) -> Result<(), PartitionError> {
         match state.serving {
-            Serving::Yes => Ok(()),
-            Serving::Offline => Err(PartitionError::Offline(self.name.clone())),
-            Serving::Deleted => Err(PartitionError::Deleted(self.name.clone())),
+            Serving::Closed => Err(PartitionError::Offline(self.name.clone())),
+            _ => self.check_readable(state),
         }
     }
 
@@ -613,7 +680,24 @@ impl Partition {
     }
 }
 
+/// A flush to be asked for once the lock is released.
+struct FlushRequest {
+    home: Home,
+    target: Arc<dyn FlushTarget>,
+}
+
+impl FlushRequest {
+    fn send(self) {
+        self.home.flusher.request(&self.target);
+    }
+}
+
 impl State {
+    fn flush_request(&self) -> FlushRequest {
+        let target: Arc<dyn FlushTarget> = Arc::<LogFlush>::clone(&self.flush);
+        FlushRequest { home: self.home.clone(), target }
+    }
+
     fn marks(&self) -> Watermarks {
         Watermarks {
             log_start: self.log.log_start(),
@@ -672,65 +756,5 @@ pub struct WatchGuard {
 impl Drop for WatchGuard {
     fn drop(&mut self) {
         self.partition.state.lock().watches.remove(&self.key);
-    }
-}
-
-impl FlushTarget for Partition {
-    fn ticket(&self) -> &FlushTicket {
-        &self.ticket
-    }
-
-    fn begin(&self) -> FlushJob {
-        let mut state = self.state.lock();
-        state.bytes_flushing = state.bytes_appended;
-        state.log.begin_flush().unwrap_or_else(|error| {
-            // The log knows that it is dead; `complete` of the empty job says so to everyone.
-            tracing::error!(partition = %self.name, %error, "flush did not begin");
-            FlushJob { up_to: state.log.flushed(), ..FlushJob::default() }
-        })
-    }
-
-    fn complete(&self, job: FlushJob, result: io::Result<()>) {
-        let mut state = self.state.lock();
-        let completed = match result {
-            Ok(()) => state.log.complete_flush(job.up_to),
-            Err(error) => {
-                state.log.fail_flush(&error);
-                Err(LogError::Io {
-                    action: "sync",
-                    path: state.log.dir().to_path_buf(),
-                    source: error,
-                })
-            }
-        };
-        match completed {
-            Ok(()) => match state.rule.clone() {
-                Rule::Solo => {
-                    let bytes = state.bytes_flushing;
-                    let woken = self.advance(&mut state, job.up_to, bytes);
-                    drop(state);
-                    woken.tell();
-                }
-                Rule::Group(events) => {
-                    let flushed = state.log.flushed();
-                    drop(state);
-                    if let Some(events) = events.upgrade() {
-                        events.flushed(flushed);
-                    }
-                }
-            },
-            Err(error) => {
-                tracing::error!(partition = %self.name, %error, "flush failed: partition is offline");
-                let rule = state.rule.clone();
-                drop(state);
-                self.offline.store(true, Ordering::Release);
-                self.stop_serving(Serving::Offline);
-                if let Rule::Group(events) = rule
-                    && let Some(events) = events.upgrade()
-                {
-                    events.failed();
-                }
-            }
-        }
     }
 }

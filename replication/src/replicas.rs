@@ -7,6 +7,7 @@
 
 mod compaction;
 mod directories;
+mod failures;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_config::topic::Durability;
-use ottla_protocol::model::{LeaderEpoch, NodeId, Now, TopicPartition, Uuid};
+use ottla_protocol::model::{LeaderEpoch, NodeId, Now, TopicPartition, Uuid, kafka_uuid_text};
 use ottla_storage::fs::FileSystem;
 use ottla_storage::log_dir::{FolderName, FolderStage, LogDirError};
 use ottla_storage::{LogError, LogResources, LogSettings, OpenContext, PartitionLog, Shutdown};
 use parking_lot::RwLock;
 
 use self::directories::{Directories, Directory};
+pub use self::failures::FailedDirectory;
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::journal::{Journal, JournalError};
 
@@ -37,6 +39,14 @@ pub enum OpenError {
     Directory(#[from] LogDirError),
     #[error("no log directory can be used: {0}")]
     NoDirectory(String),
+    #[error("{partition} is offline: {reason}. Mend or mount that disk and restart the broker")]
+    Offline { partition: TopicPartition, reason: String },
+    #[error(
+        "{partition} lies in two log directories, {} and {}: a disk may have been away while it \
+         moved. Delete the folder in the directory that had failed, then start again",
+        first.display(), second.display()
+    )]
+    Doubled { partition: TopicPartition, first: PathBuf, second: PathBuf },
     #[error("the flush thread of {path} did not start: {error}")]
     FlushThread { path: PathBuf, error: io::Error },
     #[error("partition {partition}: {error}")]
@@ -53,6 +63,18 @@ pub struct NewPartition {
     /// As the metadata says.
     pub epoch: LeaderEpoch,
     pub copies: Copies,
+    /// The directory that the metadata names; nil where it leaves the choice to the broker.
+    pub directory: Uuid,
+    pub history: History,
+}
+
+/// Whether a partition may have a log already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum History {
+    /// It was created just now.
+    New,
+    /// Its log is somewhere, if not with a disk that is away.
+    Existing,
 }
 
 /// Who the node is, and the ids that fresh directories get.
@@ -118,7 +140,14 @@ impl Replicas {
     /// The ids of the directories that are in use.
     #[must_use]
     pub fn directory_ids(&self) -> Vec<Uuid> {
-        self.directories.all().iter().map(|directory| directory.id()).collect()
+        let online = self.directories.all().iter().filter(|directory| directory.is_online());
+        online.map(|directory| directory.id()).collect()
+    }
+
+    /// No directory was used before this start.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.directories.all().iter().all(|directory| directory.log_dir().was_new())
     }
 
     /// Nothing here outlives the process.
@@ -141,13 +170,23 @@ impl Replicas {
         let name = new.name.clone();
         let failed = |error| OpenError::Log { partition: name.clone(), error };
         let (directory, log) = match self.directories.holding(&new.name) {
+            Some(directory) if !directory.is_online() => {
+                let reason = directory.log_dir().health().reason().unwrap_or_default().to_owned();
+                return Err(OpenError::Offline { partition: new.name, reason });
+            }
             Some(directory) => {
-                let log = self.open_log(&directory, &new, now).map_err(failed)?;
+                let log = self
+                    .open_log(&directory, &new, now)
+                    .inspect_err(|error| directory.note(error))
+                    .map_err(failed)?;
                 (directory, log)
             }
             None => {
-                let directory = self.directories.with_most_room(&self.counts())?;
-                let log = self.create_log(&directory, &new, now).map_err(failed)?;
+                let directory = self.place(&new)?;
+                let log = self
+                    .create_log(&directory, &new, now)
+                    .inspect_err(|error| directory.note(error))
+                    .map_err(failed)?;
                 directory.note_folder(&new.name);
                 (directory, log)
             }
@@ -160,12 +199,38 @@ impl Replicas {
             log,
             copies: new.copies,
             durability: new.durability,
-            flusher: directory.flusher().clone(),
+            home: directory.home().clone(),
             flush_is_free: self.fs.is_volatile(),
         });
         let placed = Placed { partition: Arc::clone(&partition), directory };
         self.partitions.write().insert(new.name, placed);
         Ok(partition)
+    }
+
+    /// The directory of a partition that has no folder.
+    fn place(&self, new: &NewPartition) -> Result<Arc<Directory>, OpenError> {
+        if new.history == History::Existing
+            && let Some(reason) = self.out_of_sight(new.directory)
+        {
+            return Err(OpenError::Offline { partition: new.name.clone(), reason });
+        }
+        match self.directories.by_id(new.directory).filter(|directory| directory.is_online()) {
+            Some(assigned) => Ok(assigned),
+            None => self.directories.with_most_room(&self.counts()),
+        }
+    }
+
+    /// Why the log of a partition that has been created may be where it cannot be seen now. A new
+    /// one in its place would be taken for all there is.
+    fn out_of_sight(&self, assigned: Uuid) -> Option<String> {
+        let away = self.offline_directories();
+        if !away.is_empty() {
+            let away: Vec<String> = away.iter().map(|dir| dir.display().to_string()).collect();
+            return Some(format!("its log may be in {}, which failed", away.join(" or ")));
+        }
+        let known = assigned.is_nil() || self.directories.by_id(assigned).is_some();
+        let id = kafka_uuid_text(assigned);
+        (!known).then(|| format!("its log directory, of the id {id}, is none of log.dirs"))
     }
 
     fn open_log(
@@ -300,7 +365,7 @@ impl Replicas {
             .map(|directory| DirectoryReport {
                 path: directory.log_dir().path().to_path_buf(),
                 id: directory.id(),
-                offline: directory.log_dir().offline_reason(),
+                offline: directory.log_dir().health().reason().map(str::to_owned),
                 space: directory.log_dir().space().ok(),
                 partitions: of(directory.id()),
             })
@@ -319,8 +384,8 @@ impl Replicas {
     #[must_use]
     pub fn offline_directories(&self) -> Vec<PathBuf> {
         let offline = self.directories.all().iter().filter_map(|directory| {
-            let dir = directory.log_dir();
-            dir.offline_reason().map(|_| dir.path().to_path_buf())
+            let path = directory.log_dir().path().to_path_buf();
+            (!directory.is_online()).then_some(path)
         });
         let failed = self.directories.failed().iter().map(|(path, _)| path.clone());
         offline.chain(failed).collect()

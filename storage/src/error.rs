@@ -62,6 +62,16 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the log's disk failed, so that nothing in its directory can be relied on.
+    #[must_use]
+    pub fn is_disk_fault(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => crate::log_dir::is_disk_fault(source),
+            Self::Offline { .. } => true,
+            Self::Damaged(_) | Self::TopicId { .. } => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }

@@ -8,6 +8,7 @@
 //! an offline directory stays offline until it is opened anew.
 
 mod folder_name;
+mod health;
 mod placement;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::checkpoint::{
 use crate::fs::{DiskSpace, EntryKind, FileSystem, LockGuard};
 
 pub use folder_name::{FolderName, FolderStage};
+pub use health::{DirHealth, is_disk_fault};
 pub use placement::{Candidate, place};
 
 /// The file whose lock says that a process uses the directory, as Kafka's `LogManager` names it.
@@ -75,6 +77,20 @@ pub enum LogDirError {
     Offline { path: PathBuf, reason: String },
 }
 
+impl LogDirError {
+    /// Whether the directory's disk failed, as opposed to a directory that is not this node's.
+    #[must_use]
+    pub fn is_disk_fault(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Checkpoint(CheckpointError::Io { source, .. }) => {
+                is_disk_fault(source)
+            }
+            Self::Offline { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// A folder of a partition.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PartitionFolder {
@@ -98,7 +114,8 @@ pub struct LogDir {
     meta: MetaProperties,
     directory_id: Uuid,
     was_clean: Option<CleanShutdown>,
-    offline: Mutex<Option<String>>,
+    was_new: bool,
+    health: Arc<DirHealth>,
     /// One writer of checkpoints at a time: they share their temporary files.
     checkpoints: Mutex<()>,
     _lock: Box<dyn LockGuard>,
@@ -129,6 +146,7 @@ impl LogDir {
             io::ErrorKind::WouldBlock => LogDirError::InUse { path: path.clone() },
             _ => io(source),
         })?;
+        let was_new = MetaProperties::read(&*fs, &path)?.is_none();
         let (meta, directory_id) = identify(&*fs, &path, identity)?;
         let was_clean = take_clean_shutdown(&*fs, &path)?;
         if was_clean.is_none() {
@@ -138,11 +156,12 @@ impl LogDir {
         }
         Ok(Self {
             fs,
+            health: Arc::new(DirHealth::new(path.clone())),
             path,
             meta,
             directory_id,
             was_clean,
-            offline: Mutex::new(None),
+            was_new,
             checkpoints: Mutex::new(()),
             _lock: lock,
         })
@@ -197,26 +216,39 @@ impl LogDir {
         self.fs.space(&self.path).map_err(io)
     }
 
-    /// Takes the directory out of use; the first reason stays.
-    pub fn go_offline(&self, reason: impl Into<String>) {
-        let mut offline = self.offline.lock();
-        if offline.is_none() {
-            let reason = reason.into();
-            tracing::error!(path = %self.path.display(), reason, "log directory goes offline");
-            *offline = Some(reason);
+    /// Whether this process was the first to use the directory.
+    #[must_use]
+    pub fn was_new(&self) -> bool {
+        self.was_new
+    }
+
+    /// Whether the directory is in use.
+    #[must_use]
+    pub fn health(&self) -> &Arc<DirHealth> {
+        &self.health
+    }
+
+    /// Looks whether the directory is there and answers, for faults that no log meets: a folder
+    /// that was removed keeps its open files.
+    ///
+    /// # Errors
+    /// The disk's; `NotFound` when the directory is gone.
+    pub fn probe(&self) -> io::Result<()> {
+        match self.fs.exists(&self.path.join(META_PROPERTIES_FILE))? {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{META_PROPERTIES_FILE} is gone from the directory"),
+            )),
         }
     }
 
-    /// Why the directory is out of use; `None` while it is in use.
-    #[must_use]
-    pub fn offline_reason(&self) -> Option<String> {
-        self.offline.lock().clone()
-    }
-
     fn check_online(&self) -> Result<(), LogDirError> {
-        match self.offline_reason() {
+        match self.health.reason() {
             None => Ok(()),
-            Some(reason) => Err(LogDirError::Offline { path: self.path.clone(), reason }),
+            Some(reason) => {
+                Err(LogDirError::Offline { path: self.path.clone(), reason: reason.to_owned() })
+            }
         }
     }
 

@@ -61,7 +61,7 @@ fn delete(
     if entry.is_internal() {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition = entry.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = entry.partition(partition).map_err(|none| none.code())?;
     if !entry.config.cleanup_policy.delete {
         return Err(ErrorCode::PolicyViolation);
     }

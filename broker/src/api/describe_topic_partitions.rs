@@ -141,8 +141,7 @@ fn partition(
 ) -> DescribeTopicPartitionsResponsePartition {
     let led = state.leader != NO_LEADER;
     let code = if led { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
-    let offline: Vec<_> =
-        state.replicas.iter().copied().filter(|node| !image.is_active(*node)).collect();
+    let offline = image.offline_replicas(state);
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(index.0)

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`KafkaError`] for every error of the crates below. Never: messages of single APIs.
 
+use crate::topics::NoPartition;
 use ottla_coordinator::group::GroupError;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_replication::partition::PartitionError;
@@ -23,6 +24,15 @@ impl KafkaError for PartitionError {
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Log(error) => error.code(),
+        }
+    }
+}
+
+impl KafkaError for NoPartition {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unknown => ErrorCode::UnknownTopicOrPartition,
+            Self::Offline => ErrorCode::KafkaStorageError,
         }
     }
 }

@@ -85,17 +85,22 @@ fn respond(
     keys: Vec<StrBytes>,
     found: &Result<BrokerAddress, ErrorCode>,
 ) -> FindCoordinatorResponse {
-    let code = found.as_ref().err().copied().unwrap_or(ErrorCode::None);
-    let (id, host, port) = match found {
-        Ok(broker) => (broker.id.get(), wire::text(&broker.host), i32::from(broker.port)),
-        Err(_) => (-1, StrBytes::default(), -1),
+    // As Kafka: a group whose partition has no leader has no coordinator.
+    let of = |key: &StrBytes| match found {
+        Ok(broker) if ctx.services.groups.serves(&ctx.services, key) => {
+            let port = i32::from(broker.port);
+            (ErrorCode::None, broker.id.get(), wire::text(&broker.host), port)
+        }
+        Ok(_) => (ErrorCode::CoordinatorNotAvailable, -1, StrBytes::default(), -1),
+        Err(code) => (*code, -1, StrBytes::default(), -1),
     };
     if ctx.version >= KEYS_FROM {
-        let coordinator = |key| {
+        let coordinator = |key: StrBytes| {
+            let (code, id, host, port) = of(&key);
             Coordinator::default()
                 .with_key(key)
                 .with_node_id(BrokerId(id))
-                .with_host(host.clone())
+                .with_host(host)
                 .with_port(port)
                 .with_error_code(code.code())
                 .with_error_message(Some(wire::text(explained(code).unwrap_or_default())))
@@ -103,6 +108,7 @@ fn respond(
         return FindCoordinatorResponse::default()
             .with_coordinators(keys.into_iter().map(coordinator).collect());
     }
+    let (code, id, host, port) = of(&keys.first().cloned().unwrap_or_default());
     // Kafka says "NONE" where there is no error.
     let message = explained(code).unwrap_or("NONE");
     FindCoordinatorResponse::default()

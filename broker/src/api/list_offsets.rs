@@ -115,8 +115,7 @@ fn look_up(
         return Err(ErrorCode::UnsupportedVersion);
     }
     let entry = ctx.services.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition =
-        entry.partition(asked.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = entry.partition(asked.partition_index).map_err(|none| none.code())?;
     find(&partition, asked, isolation).map_err(|error| error.code())
 }
 
@@ -152,6 +151,7 @@ fn find(
                 time => below(log.offset_for_timestamp(Timestamp(time))?, bound),
             })
         })?
+        .inspect_err(|error| partition.note(error))
         .map_err(PartitionError::Log)
 }
 

@@ -101,7 +101,7 @@ fn respond(
     let topic_operations =
         operations(request.include_topic_authorized_operations, wire::TOPIC_OPERATIONS);
     let topics = if all {
-        image.topics().map(|topic| described(topic, topic_operations)).collect()
+        image.topics().map(|topic| described(image, topic, topic_operations)).collect()
     } else {
         let asked = request.topics.iter().flatten();
         let mut answered = BTreeSet::new();
@@ -150,7 +150,7 @@ fn one(
         _ => image.topic_by_id(asked.topic_id),
     };
     if let Some(topic) = found {
-        return described(topic, operations);
+        return described(image, topic, operations);
     }
     let code = if by_id || (asked.name.is_none() && ctx.version >= IDS_FROM) {
         ErrorCode::UnknownTopicId
@@ -175,7 +175,7 @@ fn unknown(name: &str) -> ErrorCode {
     }
 }
 
-fn described(topic: &TopicImage, operations: i32) -> MetadataResponseTopic {
+fn described(image: &MetadataImage, topic: &TopicImage, operations: i32) -> MetadataResponseTopic {
     let partitions = topic
         .iter()
         .map(|(index, partition)| {
@@ -191,6 +191,7 @@ fn described(topic: &TopicImage, operations: i32) -> MetadataResponseTopic {
                 .with_leader_epoch(partition.leader_epoch.0)
                 .with_replica_nodes(nodes(&partition.replicas))
                 .with_isr_nodes(nodes(&partition.isr))
+                .with_offline_replicas(nodes(&image.offline_replicas(partition)))
         })
         .collect();
     MetadataResponseTopic::default()

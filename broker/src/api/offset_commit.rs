@@ -99,7 +99,7 @@ fn existing(
         }
         return None;
     };
-    let exists = |index: i32| entry.partition(index).is_some();
+    let exists = |index: i32| entry.has(index);
     let mut partitions = Vec::with_capacity(topic.partitions.len());
     for partition in &topic.partitions {
         let index = partition.partition_index;

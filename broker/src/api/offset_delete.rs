@@ -62,7 +62,7 @@ fn existing(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let entry = ctx.services.topics.by_name(&topic.name.0);
-        let exists = |index| entry.as_ref().is_some_and(|entry| entry.partition(index).is_some());
+        let exists = |index| entry.as_ref().is_some_and(|entry| entry.has(index));
         let name = wire::shared(&topic.name.0);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {

@@ -22,6 +22,7 @@ use ottla_replication::partition::{Appended, Partition};
 use ottla_replication::wait::{Countdown, Waiting};
 use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
+use super::error::KafkaError;
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
 use crate::topics::TopicEntry;
 
@@ -145,9 +146,7 @@ fn produce_partition(
     acks: Acks,
     wait: &Arc<Countdown>,
 ) -> Result<(Arc<Partition>, Appended), Refusal> {
-    let partition = topic
-        .partition(data.index)
-        .ok_or_else(|| Refusal::from(ErrorCode::UnknownTopicOrPartition))?;
+    let partition = topic.partition(data.index).map_err(|none| Refusal::from(none.code()))?;
     let records = data.records.ok_or_else(|| {
         Refusal::of(ErrorCode::InvalidRecord, "the records field is null".to_owned())
     })?;

@@ -69,6 +69,11 @@ impl Driver {
         Arc::ptr_eq(&self.partition, partition) && self.alive.load(Ordering::Acquire)
     }
 
+    /// The partition's directory has failed.
+    pub(super) fn is_offline(&self) -> bool {
+        self.partition.is_offline()
+    }
+
     pub(super) fn submit(
         &self,
         now: Now,

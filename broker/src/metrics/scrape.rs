@@ -29,9 +29,12 @@ impl BrokerState {
     fn single_values(&self) -> Vec<(&'static str, &'static str, i64)> {
         let services = &self.services;
         let topics = services.topics.all();
-        let partitions: usize = topics.iter().map(|topic| topic.partitions().len()).sum();
-        let offline =
-            topics.iter().flat_map(|topic| topic.partitions()).filter(|p| p.is_offline()).count();
+        let partitions: usize = topics.iter().map(|topic| topic.partition_count()).sum();
+        let online: usize = topics
+            .iter()
+            .map(|topic| topic.partitions().filter(|(_, it)| !it.is_offline()).count())
+            .sum();
+        let offline = partitions - online;
         let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let (sessions, session_partitions) = services.fetch_sessions.counts();
         vec![
@@ -57,7 +60,7 @@ impl BrokerState {
                     topics
                         .iter()
                         .filter(|topic| topic.config.min_insync_replicas > 1)
-                        .map(|topic| topic.partitions().len())
+                        .map(|topic| topic.partition_count())
                         .sum(),
                 ),
             ),
@@ -95,12 +98,11 @@ impl BrokerState {
         let mut sizes = Vec::new();
         let mut counts = Vec::new();
         for topic in self.services.topics.all() {
-            let partitions = topic.partitions();
             counts.push((
                 vec![("topic", topic.name.to_string())],
-                i64::try_from(partitions.len()).unwrap_or(i64::MAX),
+                i64::try_from(topic.partition_count()).unwrap_or(i64::MAX),
             ));
-            for partition in partitions {
+            for (_, partition) in topic.partitions() {
                 let labels = || {
                     let index = partition.name().partition.to_string();
                     vec![("topic", topic.name.to_string()), ("partition", index)]
@@ -133,7 +135,7 @@ impl BrokerState {
             };
             offsets.push((labels(), committed.offset.get()));
             let topic = self.services.topics.by_name(&committed.partition.topic);
-            let end = topic.and_then(|t| t.partition(committed.partition.partition.get()));
+            let end = topic.and_then(|t| t.partition(committed.partition.partition.get()).ok());
             if let Some(partition) = end {
                 let lag = partition.high_watermark().since(committed.offset).max(0);
                 lags.push((labels(), lag));

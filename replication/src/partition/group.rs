@@ -121,7 +121,7 @@ impl Partition {
         };
         let info = match state.log.append_as_leader(&append, epoch, proposal.now) {
             Ok(info) => info,
-            Err(AppendError::Log(error)) => return Err(error.into()),
+            Err(error @ AppendError::Log(_)) => return Err(self.failed(state, error.into())),
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         self.log_end.store(state.log.log_end().get(), Ordering::Release);
@@ -147,7 +147,9 @@ impl Partition {
     pub(crate) fn append_received(&self, batch: &Bytes, now: Now) -> Result<(), PartitionError> {
         let mut state = self.state.lock();
         self.check_writable(&state)?;
-        state.log.append_as_follower(batch, now)?;
+        if let Err(error) = state.log.append_as_follower(batch, now) {
+            return Err(self.failed(state, error.into()));
+        }
         state.bytes_appended += batch.len() as u64;
         self.log_end.store(state.log.log_end().get(), Ordering::Release);
         Ok(())

@@ -55,6 +55,9 @@ impl Replicas {
             Err(CompactionError::Clean(CleanError::Stopped)) => false,
             Err(error) => {
                 tracing::error!(partition = %name, %error, "compaction failed");
+                if let CompactionError::Log(error) = &error {
+                    due.placed.partition.note(error);
+                }
                 due.placed.directory.note_uncleanable(&name);
                 false
             }

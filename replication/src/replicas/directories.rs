@@ -1,28 +1,34 @@
 //! The log directories of a node, with what was read of them at start.
 //!
 //! Owns: their locks, checkpoints as of the start, flush threads (one per disk), folders that wait for
-//! removal. Never: opens a partition's log.
+//! removal; which of them failed. Never: opens a partition's log. Invariant: a directory that fails
+//! stays offline until the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ottla_protocol::model::{Offset, TopicPartition, Uuid, kafka_uuid_text};
+use ottla_storage::LogError;
 use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
 use ottla_storage::flush::{FlushCoordinator, FlushOptions, FlushThread};
 use ottla_storage::fs::{DiskId, FileSystem};
-use ottla_storage::log_dir::{Candidate, DirIdentity, FolderStage, LogDir, LogDirError, place};
+use ottla_storage::log_dir::{Candidate, DirIdentity, FolderStage, LogDir, place};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{NodeIdentity, OpenError};
+use crate::home::Home;
 use crate::raft::journal::{Journal, JournalError};
 
 /// An open log directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     log_dir: LogDir,
-    flusher: FlushCoordinator,
+    home: Home,
+    /// Its failure was dealt with.
+    settled: AtomicBool,
     recovery_points: PartitionOffsets,
     log_starts: PartitionOffsets,
     /// How far logs were compacted.
@@ -47,8 +53,25 @@ impl Directory {
         self.log_dir.directory_id()
     }
 
-    pub(super) fn flusher(&self) -> &FlushCoordinator {
-        &self.flusher
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        !self.log_dir.health().is_offline()
+    }
+
+    /// Whether something failed that nobody acted on yet; says so once.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        let reason = self.log_dir.health().reason()?;
+        (!self.settled.swap(true, Ordering::AcqRel)).then(|| reason.to_owned())
+    }
+
+    /// Notes an error that was met in this directory.
+    pub(super) fn note(&self, error: &LogError) {
+        if error.is_disk_fault() {
+            self.home.fail(&error.to_string());
+        }
     }
 
     pub(super) fn journal(&self, fs: &Arc<dyn FileSystem>) -> Result<Arc<Journal>, JournalError> {
@@ -56,7 +79,8 @@ impl Directory {
         if let Some(journal) = &*slot {
             return Ok(Arc::clone(journal));
         }
-        let journal = Journal::open(Arc::clone(fs), self.log_dir.path(), self.flusher.clone())?;
+        let journal =
+            Journal::open(Arc::clone(fs), self.log_dir.path(), self.home.flusher.clone())?;
         *slot = Some(Arc::clone(&journal));
         Ok(journal)
     }
@@ -128,6 +152,7 @@ pub(super) struct Directories {
     all: Vec<Arc<Directory>>,
     failed: Vec<(PathBuf, String)>,
     cluster_id: String,
+    alarm: Arc<Notify>,
     /// Last, so that it ends after everything that asks it to flush.
     _threads: Vec<FlushThread>,
 }
@@ -156,7 +181,7 @@ impl Directories {
                 }
                 // A disk that fails among several is left out; a directory that is not ours is a
                 // mistake that must be seen.
-                Err(error @ LogDirError::Io { .. }) if paths.len() > 1 => {
+                Err(error) if error.is_disk_fault() && paths.len() > 1 => {
                     tracing::error!(path = %path.display(), %error, "log directory is offline");
                     failed.push((path.clone(), error.to_string()));
                 }
@@ -167,12 +192,22 @@ impl Directories {
             let reasons: Vec<_> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
             return Err(OpenError::NoDirectory(reasons.join("; ")));
         };
+        let alarm = Arc::new(Notify::new());
         let mut flushers = Flushers::default();
-        let all = opened
-            .into_iter()
-            .map(|dir| directory(dir, fs, &mut flushers).map(Arc::new))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { all, failed, cluster_id, _threads: flushers.threads })
+        let mut all = Vec::with_capacity(opened.len());
+        for dir in opened {
+            let path = dir.path().to_path_buf();
+            match directory(dir, fs, &mut flushers, &alarm) {
+                Ok(directory) => all.push(Arc::new(directory)),
+                Err(OpenError::Directory(error)) if error.is_disk_fault() && paths.len() > 1 => {
+                    tracing::error!(path = %path.display(), %error, "log directory is offline");
+                    failed.push((path, error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refuse_doubles(&all)?;
+        Ok(Self { all, failed, cluster_id, alarm, _threads: flushers.threads })
     }
 
     pub(super) fn cluster_id(&self) -> &str {
@@ -187,6 +222,14 @@ impl Directories {
         &self.failed
     }
 
+    pub(super) fn alarm(&self) -> &Arc<Notify> {
+        &self.alarm
+    }
+
+    pub(super) fn by_id(&self, id: Uuid) -> Option<Arc<Directory>> {
+        self.all.iter().find(|directory| directory.id() == id).cloned()
+    }
+
     pub(super) fn holding(&self, partition: &TopicPartition) -> Option<Arc<Directory>> {
         self.all.iter().find(|directory| directory.folders.lock().contains(partition)).cloned()
     }
@@ -195,8 +238,7 @@ impl Directories {
         &self,
         partitions: &BTreeMap<Uuid, usize>,
     ) -> Result<Arc<Directory>, OpenError> {
-        let usable: Vec<&Arc<Directory>> =
-            self.all.iter().filter(|dir| dir.log_dir.offline_reason().is_none()).collect();
+        let usable: Vec<&Arc<Directory>> = self.all.iter().filter(|dir| dir.is_online()).collect();
         let candidates: Vec<Candidate> = usable
             .iter()
             .map(|directory| Candidate {
@@ -248,6 +290,7 @@ fn directory(
     dir: LogDir,
     fs: &Arc<dyn FileSystem>,
     flushers: &mut Flushers,
+    alarm: &Arc<Notify>,
 ) -> Result<Directory, OpenError> {
     let contents = dir.scan()?;
     let mut folders = BTreeSet::new();
@@ -261,19 +304,39 @@ fn directory(
             FolderStage::Future | FolderStage::Stray => {}
         }
     }
-    let flusher = flushers.of(fs, &dir)?;
+    let home = Home {
+        flusher: flushers.of(fs, &dir)?,
+        health: Arc::clone(dir.health()),
+        alarm: Arc::clone(alarm),
+    };
     Ok(Directory {
         recovery_points: checkpoint(&dir, CheckpointKind::RecoveryPoint),
         log_starts: checkpoint(&dir, CheckpointKind::LogStart),
         cleaned: Mutex::new(checkpoint(&dir, CheckpointKind::Cleaner)),
         uncleanable: Mutex::default(),
         log_dir: dir,
-        flusher,
+        home,
+        settled: AtomicBool::new(false),
         folders: Mutex::new(folders),
         removals: Mutex::new(removals),
         unique: AtomicU64::new(1),
         journal: Mutex::new(None),
     })
+}
+
+/// A partition in two directories cannot be opened: nothing says which one is right.
+fn refuse_doubles(all: &[Arc<Directory>]) -> Result<(), OpenError> {
+    let mut seen: BTreeMap<TopicPartition, PathBuf> = BTreeMap::new();
+    for directory in all {
+        let path = directory.log_dir.path();
+        for partition in directory.folders.lock().iter() {
+            if let Some(first) = seen.insert(partition.clone(), path.to_path_buf()) {
+                let (partition, second) = (partition.clone(), path.to_path_buf());
+                return Err(OpenError::Doubled { partition, first, second });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A checkpoint that cannot be read only makes recovery scan more.

@@ -2,6 +2,7 @@
 //!
 //! Owns: retention, removal of deleted files and folders, checkpoints, closing. Never: when they run.
 
+use std::io;
 use std::path::Path;
 
 use ottla_protocol::model::{Now, Offset};
@@ -23,6 +24,7 @@ impl Replicas {
                 }
                 Ok(Err(error)) => {
                     tracing::error!(partition = %partition.name(), %error, "retention failed");
+                    partition.note(&error);
                 }
                 Ok(Ok(_)) | Err(_) => {}
             }
@@ -50,13 +52,17 @@ impl Replicas {
         for partition in self.all() {
             if let Ok(Err(error)) = partition.maintain(|log, _| log.remove_deleted(now.mono)) {
                 tracing::warn!(partition = %partition.name(), %error, "files not removed");
+                partition.note(&error);
             }
         }
-        for directory in self.directories.all() {
+        for directory in self.directories.all().iter().filter(|dir| dir.is_online()) {
             for path in directory.take_removals() {
-                if let Err(error) = self.fs.remove_dir_all(&path) {
-                    tracing::warn!(path = %path.display(), %error, "folder not removed");
-                    directory.note_removal(path);
+                match self.fs.remove_dir_all(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(path = %path.display(), %error, "folder not removed");
+                        directory.note_removal(path);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -72,6 +78,7 @@ impl Replicas {
             });
             if let Ok(Err(error)) = taken {
                 tracing::warn!(partition = %partition.name(), %error, "no producer snapshot");
+                partition.note(&error);
             }
         }
         self.checkpoint(CheckpointKind::RecoveryPoint, |placed| {
@@ -91,7 +98,7 @@ impl Replicas {
     }
 
     fn checkpoint(&self, kind: CheckpointKind, value: impl Fn(&Placed) -> Option<Offset>) {
-        for directory in self.directories.all() {
+        for directory in self.directories.all().iter().filter(|dir| dir.is_online()) {
             let offsets: PartitionOffsets = self
                 .partitions
                 .read()
@@ -112,13 +119,17 @@ impl Replicas {
         if let Err(error) = directory.log_dir().write_checkpoint(kind, offsets) {
             let path: &Path = directory.log_dir().path();
             tracing::error!(path = %path.display(), %error, "checkpoint not written");
+            if error.is_disk_fault() {
+                directory.home().fail(&error.to_string());
+            }
         }
     }
 
     /// Flushes and closes every log, then marks the directories as cleanly left. A log that cannot be
     /// closed keeps its directory from being marked, so that the next start recovers it.
     pub fn close(&self, now: Now) {
-        let placed: Vec<Placed> = self.partitions.read().values().cloned().collect();
+        let online = |placed: &&Placed| placed.directory.is_online();
+        let placed: Vec<Placed> = self.partitions.read().values().filter(online).cloned().collect();
         let mut unclean = Vec::new();
         for placed in &placed {
             if let Err(error) = placed.partition.close(now) {
@@ -129,7 +140,7 @@ impl Replicas {
         self.checkpoint_recovery_points();
         self.checkpoint_log_starts();
         for directory in self.directories.all() {
-            if unclean.contains(&directory.id()) {
+            if unclean.contains(&directory.id()) || !directory.is_online() {
                 continue;
             }
             if let Err(error) = directory.log_dir().mark_clean_shutdown(-1) {

@@ -107,9 +107,9 @@ fn an_offline_directory_promises_nothing() {
     let dir = open(&fs, &identity(None, 0)).unwrap();
     let offsets: PartitionOffsets = [(TopicPartition::new("t", 0), Offset(5))].into();
     dir.write_checkpoint(CheckpointKind::RecoveryPoint, &offsets).unwrap();
-    dir.go_offline("fsync failed");
-    dir.go_offline("later");
-    assert_eq!(dir.offline_reason().as_deref(), Some("fsync failed"));
+    assert!(dir.health().go_offline("fsync failed"));
+    assert!(!dir.health().go_offline("later"));
+    assert_eq!(dir.health().reason(), Some("fsync failed"));
     assert!(dir.mark_clean_shutdown(0).is_err());
     assert!(dir.write_checkpoint(CheckpointKind::RecoveryPoint, &offsets).is_err());
     assert_eq!(dir.read_checkpoint(CheckpointKind::RecoveryPoint).unwrap(), offsets);

@@ -77,12 +77,30 @@ impl TestCluster {
     /// # Errors
     /// Whatever keeps the broker from starting.
     pub fn restart(&mut self) -> Result<(), HarnessError> {
+        self.stop_for(|| {})
+    }
+
+    /// As [`Self::restart`], with something done to the data between stop and start. After a start
+    /// that failed it may be tried again.
+    ///
+    /// # Errors
+    /// Whatever keeps the broker from starting.
+    pub fn stop_for(&mut self, meanwhile: impl FnOnce()) -> Result<(), HarnessError> {
         self.host.end(End::Clean);
+        meanwhile();
         let (tell, told) = mpsc::channel();
         let ready = move |outcome| drop(tell.send(outcome));
         self.host = Host::spawn(self.state.again(), Vec::new(), ready)?;
         self.state.started = told.recv().map_err(|_| HarnessError::Gone)??;
         Ok(())
+    }
+
+    /// Waits until the broker ends by itself, because its disks failed, and gives its reason.
+    ///
+    /// # Errors
+    /// When it was ended in another way.
+    pub fn halted(&self) -> Result<String, HarnessError> {
+        wait(async { self.host.halted().await.ok_or(HarnessError::Gone) })
     }
 
     /// Appends records (key and value) to one partition with acks=all; the first one's offset.

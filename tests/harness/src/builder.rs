@@ -35,6 +35,7 @@ enum Place {
     Memory,
     Temporary,
     Directory(PathBuf),
+    Custom(Arc<dyn FileSystem>, Vec<PathBuf>),
 }
 
 /// A topic to be made before the cluster is handed out.
@@ -128,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Keeps logs in these directories of a file system of the caller's, such as a simulated disk.
+    #[must_use]
+    pub fn file_system(mut self, fs: Arc<dyn FileSystem>, log_dirs: &[&str]) -> Self {
+        self.place = Place::Custom(fs, log_dirs.iter().map(PathBuf::from).collect());
+        self
+    }
+
     /// Decides what the broker would draw at random: topic ids, member ids, the cluster id.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -152,18 +160,21 @@ impl Builder {
     }
 
     fn plan(self) -> Result<Plan, HarnessError> {
-        let (temporary, directory, fs): (_, _, Arc<dyn FileSystem>) = match self.place {
-            Place::Memory => (None, PathBuf::from("/ottla"), Arc::new(MemoryFileSystem::new())),
-            Place::Directory(path) => (None, path, Arc::new(OsFileSystem::new())),
+        let (temporary, directories, fs): (_, _, Arc<dyn FileSystem>) = match self.place {
+            Place::Memory => (None, vec!["/ottla".into()], Arc::new(MemoryFileSystem::new())),
+            Place::Directory(path) => (None, vec![path], Arc::new(OsFileSystem::new())),
+            Place::Custom(fs, directories) => (None, directories, fs),
             Place::Temporary => {
                 let temporary = tempfile::Builder::new().prefix("ottla-test-").tempdir()?;
                 let path = temporary.path().to_owned();
-                (Some(temporary), path, Arc::new(OsFileSystem::new()))
+                (Some(temporary), vec![path], Arc::new(OsFileSystem::new()))
             }
         };
         let mut settings: Vec<String> =
             DEFAULTS.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        settings.push(format!("log.dirs={}", directory.display()));
+        let directories: Vec<_> =
+            directories.iter().map(|path| path.display().to_string()).collect();
+        settings.push(format!("log.dirs={}", directories.join(",")));
         settings.extend(self.settings);
         let loaded = loader::load(&Sources { settings, ..Sources::default() })?;
         let options = BrokerOptions {

@@ -136,6 +136,14 @@ impl TestCluster {
         Ok(())
     }
 
+    /// Waits until the broker ends by itself, because its disks failed, and gives its reason.
+    ///
+    /// # Errors
+    /// When it was ended in another way.
+    pub async fn halted(&self) -> Result<String, HarnessError> {
+        self.host.halted().await.ok_or(HarnessError::Gone)
+    }
+
     /// Appends records (key and value) to one partition with acks=all; the first one's offset.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use std::thread::JoinHandle;
 
 use ottla_broker::{Broker, BrokerOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::builder::TopicBuilder;
 use crate::error::HarnessError;
@@ -33,6 +33,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Host {
     end: Option<oneshot::Sender<End>>,
+    halted: watch::Receiver<Option<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,13 +45,20 @@ impl Host {
         ready: impl FnOnce(Result<Started, HarnessError>) + Send + 'static,
     ) -> Result<Self, HarnessError> {
         let (end, ended) = oneshot::channel();
+        let (halt, halted) = watch::channel(None);
         // One worker beside the thread itself: no more idle threads than a test can afford.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread =
             std::thread::Builder::new().name("ottla-test".to_owned()).spawn(move || {
-                runtime.block_on(serve(options, topics, ready, ended));
+                runtime.block_on(serve(options, topics, ready, ended, halt));
             })?;
-        Ok(Self { end: Some(end), thread: Some(thread) })
+        Ok(Self { end: Some(end), halted, thread: Some(thread) })
+    }
+
+    /// Completes when the broker ended by itself, with its reason; `None` when it was ended.
+    pub(crate) async fn halted(&self) -> Option<String> {
+        let mut halted = self.halted.clone();
+        halted.wait_for(Option::is_some).await.ok()?.clone()
     }
 
     /// Ends the broker and waits until it is gone.
@@ -77,6 +85,7 @@ async fn serve(
     topics: Vec<TopicBuilder>,
     ready: impl FnOnce(Result<Started, HarnessError>),
     ended: oneshot::Receiver<End>,
+    halted: watch::Sender<Option<String>>,
 ) {
     let broker = match Broker::start(options).await {
         Ok(broker) => broker,
@@ -91,7 +100,12 @@ async fn serve(
         return ready(Err(error));
     }
     ready(Ok(started));
-    if let Ok(End::Clean) = ended.await {
-        broker.shutdown().await;
+    tokio::select! {
+        biased;
+        how = ended => if let Ok(End::Clean) = how {
+            broker.shutdown().await;
+        },
+        // As the process would end: at once.
+        reason = broker.halted() => drop(halted.send(Some(reason))),
     }
 }

@@ -100,7 +100,7 @@ fn find(
     } else {
         services.topics.by_name(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
-    let partition = topic.partition(key.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic.partition(key.partition).map_err(|none| none.code())?;
     Ok((topic, partition))
 }
 

@@ -10,7 +10,7 @@ use ottla_coordinator::group::{
     MissingGroup, OffsetCommitRequest, Protocol, Reply, SkipAssignment, Stability,
 };
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Timestamp, Uuid};
-use ottla_replication::replicas::{NewPartition, NodeIdentity, Replicas};
+use ottla_replication::replicas::{History, NewPartition, NodeIdentity, Replicas};
 use ottla_storage::LogSettings;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::fs::{SimFileSystem, SimOptions};
@@ -42,6 +42,8 @@ impl Bench {
             durability: Durability::Fsync,
             epoch: LeaderEpoch::ZERO,
             copies: ottla_replication::partition::Copies::One,
+            directory: Uuid::nil(),
+            history: History::New,
         };
         let partition = replicas.open_partition(new, now()).expect("a new partition");
         Self { fs, replicas, partition }

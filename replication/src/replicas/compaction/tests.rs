@@ -16,7 +16,7 @@ use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
 use ottla_storage::{AppendOrigin, CleanupPolicy, LeaderAppend, LeaderBatch, LogSettings};
 
 use crate::partition::Partition;
-use crate::replicas::{NewPartition, NodeIdentity, Replicas};
+use crate::replicas::{History, NewPartition, NodeIdentity, Replicas};
 
 fn now(millis: i64) -> Now {
     let mono = MonoTime::from_start(Duration::from_millis(millis as u64));
@@ -35,6 +35,8 @@ fn compacted() -> NewPartition {
         durability: Durability::PageCache,
         epoch: LeaderEpoch(0),
         copies: crate::partition::Copies::One,
+        directory: Uuid::nil(),
+        history: History::New,
     }
 }
 

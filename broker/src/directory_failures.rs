@@ -1,0 +1,82 @@
+//! What a broker does when a log directory fails under it.
+//!
+//! Owns: the order: partitions offline, groups closed, cluster told; and when nothing is left to
+//! serve (Kafka's `LogManager.handleLogDirFailure`, KIP-112, KIP-858). Never: finds out that a
+//! directory failed. Invariant: without the directory of the metadata log, or without any, the broker
+//! ends: what it would answer could not be relied on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_coordinator::metadata::TakeDirectoriesOffline;
+use ottla_replication::replicas::FailedDirectory;
+use tokio::sync::watch;
+
+use crate::metadata_service::{METADATA_TOPIC, MetadataService};
+use crate::services::Services;
+use crate::stop::Stopping;
+
+/// Says why the broker cannot go on.
+pub(crate) type Halt = watch::Sender<Option<String>>;
+
+/// Deals with failures until the broker stops, or cannot go on.
+pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping, halt: Halt) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stopping.stopped() => return,
+            () = services.replicas.failure() => {}
+        }
+        let failed = services.replicas.settle_failures();
+        if failed.is_empty() {
+            continue;
+        }
+        if let Some(reason) = end(&services, &failed) {
+            tracing::error!(reason, "the broker ends");
+            halt.send_replace(Some(reason));
+            return;
+        }
+        settle(&services, failed).await;
+    }
+}
+
+/// Why the broker cannot go on without these directories.
+fn end(services: &Services, failed: &[FailedDirectory]) -> Option<String> {
+    let metadata = failed
+        .iter()
+        .find(|dir| dir.partitions.iter().any(|partition| *partition.topic == *METADATA_TOPIC));
+    if let Some(FailedDirectory { path, reason, .. }) = metadata {
+        return Some(format!(
+            "log directory {} failed ({reason}), which holds {METADATA_TOPIC}: without it nothing \
+             can be decided. Mend that disk and start the broker again",
+            path.display()
+        ));
+    }
+    if services.replicas.any_online() {
+        return None;
+    }
+    let paths = |path: &Path| path.display().to_string();
+    let all: Vec<String> = failed.iter().map(|dir| paths(&dir.path)).collect();
+    let reason = failed.iter().map(|dir| dir.reason.as_str()).collect::<Vec<_>>().join("; ");
+    Some(format!(
+        "all log directories have failed, {} last ({reason}). Mend their disks and start the broker \
+         again",
+        all.join(" and ")
+    ))
+}
+
+async fn settle(services: &Arc<Services>, failed: Vec<FailedDirectory>) {
+    for FailedDirectory { path, reason, partitions, .. } in &failed {
+        tracing::error!(path = %path.display(), reason, partitions = partitions.len(),
+            "log directory failed: its partitions are offline until it is mended and the broker \
+             started again");
+    }
+    services.groups.close_offline();
+    let directories = failed.iter().map(|dir| dir.id).collect();
+    let command = TakeDirectoriesOffline { broker: services.node_id, directories };
+    match MetadataService::submit(services, command).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(?error, "the failed directory is not noted"),
+        Err(code) => tracing::error!(%code, "the failed directory is not noted"),
+    }
+}
