@@ -4,45 +4,32 @@
 //! (those are pure, in `coordinator::metadata`). Invariants: one command at a time; a reply leaves
 //! only after its records are durable and applied; readers see whole images.
 //!
-//! A command goes: decide on the image, append the records as one batch, wait until they are committed,
-//! bring the topics of this broker up to date, publish the new image, answer.
+//! A command goes: decide on the image, append the records as one batch, wait until they are committed;
+//! then, on every node alike, the committed records are read from the log and applied, the topics of
+//! this broker are brought up to date, the new image is published; the command is answered.
+
+mod log;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_config::topic::Durability;
 use ottla_coordinator::metadata::{
     AllocateProducerIds, ApplyError, AssignDirectories, BrokerState, ChangeBrokerState, Command,
-    ConfigResource, ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision,
-    FormCluster, MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker,
-    ResourceType,
+    ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision, FormCluster,
+    MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
-use ottla_protocol::records::{
-    BatchBuilder, BatchHeader, BuildError, Compression, HEADER, NewRecord,
-};
-use ottla_replication::partition::{Partition, PartitionError};
-use ottla_replication::replicas::{History, NewPartition, OpenError, Replicas};
-use ottla_replication::wait::{Countdown, Waiting};
-use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings};
+use ottla_protocol::model::{Now, Offset};
+use ottla_replication::partition::PartitionError;
+use ottla_replication::replicas::{History, OpenError, Replicas};
 use parking_lot::RwLock;
 
-use crate::replay::{ReplayError, ReplayLimits, replay};
+pub(crate) use self::log::METADATA_TOPIC;
+use self::log::MetadataLog;
+use crate::replay::ReplayError;
 use crate::services::Services;
 use crate::topic_loader;
 
-/// The metadata log's partition, as Kafka names it.
-pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
-/// Kafka's `Uuid.METADATA_TOPIC_ID`.
-pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
-/// The epoch of a metadata log with one voter; Kafka's quorum has no epoch 0 with a leader either.
-const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(1);
-/// No batch of the metadata log is larger.
-const BATCH_BYTES_MAX: u32 = 256 << 20;
-const REPLAY_LIMITS: ReplayLimits =
-    ReplayLimits { read_bytes: 1 << 20, expanded_bytes_max: BATCH_BYTES_MAX as usize };
-const SEGMENT_BYTES: u32 = 16 << 20;
 /// A log is shortened when it has this many records for each of a snapshot, and
 const LOG_PER_SNAPSHOT: usize = 4;
 /// this many more.
@@ -72,15 +59,18 @@ pub enum MetadataError {
 /// The metadata of the cluster.
 #[derive(Debug)]
 pub(crate) struct MetadataService {
-    log: Arc<Partition>,
+    log: MetadataLog,
     image: RwLock<Arc<MetadataImage>>,
     settings: ControllerSettings,
+    /// Commands, one at a time.
     turn: tokio::sync::Mutex<()>,
+    /// Steps from one image to the next, one at a time.
+    applying: tokio::sync::Mutex<()>,
     loaded: AtomicBool,
 }
 
 impl MetadataService {
-    /// Opens the log and replays it.
+    /// Opens the log and reads what is committed.
     ///
     /// # Errors
     /// When the disk fails or the log is damaged.
@@ -89,30 +79,14 @@ impl MetadataService {
         settings: ControllerSettings,
         now: Now,
     ) -> Result<Self, MetadataError> {
-        let log = replicas.open_partition(
-            NewPartition {
-                name: TopicPartition::new(METADATA_TOPIC, 0),
-                topic_id: METADATA_TOPIC_ID,
-                settings: log_settings(),
-                durability: Durability::Fsync,
-                epoch: FIRST_EPOCH,
-                copies: ottla_replication::partition::Copies::One,
-                // As Kafka: the first of log.dirs, where nobody says which.
-                directory: replicas.directory_ids().first().copied().unwrap_or_default(),
-                // Without its log a node would forget every topic: it does not start.
-                history: match replicas.is_fresh() {
-                    true => History::New,
-                    false => History::Existing,
-                },
-            },
-            now,
-        )?;
-        let image = load(&log)?;
+        let log = MetadataLog::open(replicas, now)?;
+        let image = log.beyond(&MetadataImage::starting_at(log.start()))?.image;
         Ok(Self {
             log,
             image: RwLock::new(Arc::new(image)),
             settings,
             turn: tokio::sync::Mutex::new(()),
+            applying: tokio::sync::Mutex::new(()),
             loaded: AtomicBool::new(false),
         })
     }
@@ -128,12 +102,12 @@ impl MetadataService {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// Registers this start of the broker, in a new cluster if there is none yet, then opens every
-    /// partition.
+    /// Registers this start of a broker that keeps the metadata alone, in a new cluster if there is
+    /// none yet, then opens every partition.
     ///
     /// # Errors
     /// When the registration cannot be made durable.
-    pub(crate) async fn start(
+    pub(crate) async fn start_alone(
         &self,
         services: &Arc<Services>,
         registration: RegisterBroker,
@@ -146,14 +120,7 @@ impl MetadataService {
         start.decide(FormCluster { cluster_id })?;
         start.register(registration)?;
         let records = start.records;
-        self.append(&records, now).await?;
-        let image = self.shortened(image, now).await;
-        let delta = everything(&image);
-        topic_loader::apply(services, &image, &delta, History::Existing, now).await;
-        let image = self.assigned(services, image, &delta, now).await;
-        *self.image.write() = image;
-        self.loaded.store(true, Ordering::Release);
-        Ok(())
+        self.commit(services, &records, now).await
     }
 
     /// Carries out a command. Runs to its end even if the caller goes away.
@@ -172,13 +139,12 @@ impl MetadataService {
         let task = tokio::spawn(async move {
             let metadata = &services.metadata;
             let _turn = metadata.turn.lock().await;
-            let image = metadata.image();
-            let decision = metadata.decide(&services, &image, command);
+            let decision = metadata.decide(&services, &metadata.image(), command);
             if decision.records.is_empty() {
                 return Ok(decision.reply);
             }
             let now = services.clock.now();
-            match metadata.commit(&services, &image, &decision.records, now).await {
+            match metadata.commit(&services, &decision.records, now).await {
                 Ok(()) => Ok(decision.reply),
                 Err(error) => {
                     tracing::error!(%error, "metadata change failed");
@@ -199,96 +165,79 @@ impl MetadataService {
         command.decide(image, &mut DecideContext::new(&self.settings, seed))
     }
 
+    /// Appends records and applies them; then what follows from that: where this broker's replicas are,
+    /// and a snapshot, where the log has grown long beside what it says.
     async fn commit(
         &self,
         services: &Arc<Services>,
-        image: &Arc<MetadataImage>,
         records: &[MetadataRecord],
         now: Now,
     ) -> Result<(), MetadataError> {
-        if records.is_empty() {
+        self.log.append(records, now).await?;
+        let delta = self.catch_up(services).await?;
+        self.assign(services, &delta, now).await;
+        let image = self.image();
+        let length = image.end().since(self.log.start());
+        let worth = image.snapshot_len().saturating_mul(LOG_PER_SNAPSHOT) + SHORT_LOG;
+        if usize::try_from(length).unwrap_or(0) < worth {
             return Ok(());
         }
-        let mut next = MetadataImage::clone(image);
-        let delta = next.apply_all(records)?;
-        self.append(records, now).await?;
-        let next = self.shortened(next, now).await;
-        // Topics are served before they are named: a client that sees one can use it.
-        topic_loader::apply(services, &next, &delta, History::New, now).await;
-        let next = self.assigned(services, next, &delta, now).await;
-        *self.image.write() = next;
-        Ok(())
+        // A failure leaves the log as it was, which is long but right.
+        if let Err(error) = self.log.append(&image.snapshot(), now).await {
+            tracing::warn!(%error, "the metadata log is not shortened");
+        }
+        self.catch_up(services).await.map(|_| ())
     }
 
     /// Says in the log in which directories this broker's replicas are, where it had the choice
     /// (KIP-858). A failure is no loss: it is said again with the next change.
-    async fn assigned(
-        &self,
-        services: &Arc<Services>,
-        image: Arc<MetadataImage>,
-        delta: &MetadataDelta,
-        now: Now,
-    ) -> Arc<MetadataImage> {
+    async fn assign(&self, services: &Arc<Services>, delta: &MetadataDelta, now: Now) {
+        let image = self.image();
         let assignments = topic_loader::misplaced(services, &image, delta);
         if assignments.is_empty() {
-            return image;
+            return;
         }
         let command = AssignDirectories { broker: services.node_id, assignments };
         let records = self.decide(services, &image, command).records;
-        let mut next = MetadataImage::clone(&image);
-        let written = match next.apply_all(&records) {
-            Ok(_) => self.append(&records, now).await,
-            Err(error) => Err(error.into()),
-        };
-        match written {
-            Ok(()) => Arc::new(next),
-            Err(error) => {
-                tracing::error!(%error, "the directories of replicas are not noted");
-                image
-            }
-        }
-    }
-
-    /// Writes a snapshot and lets the log begin with it, where the log has grown long beside what it
-    /// says. A failure leaves the log as it was, which is long but right.
-    async fn shortened(&self, image: MetadataImage, now: Now) -> Arc<MetadataImage> {
-        let records = image.end().since(self.log.watermarks().log_start);
-        let worth = image.snapshot_len().saturating_mul(LOG_PER_SNAPSHOT) + SHORT_LOG;
-        if usize::try_from(records).unwrap_or(0) < worth {
-            return Arc::new(image);
-        }
-        let snapshot = image.snapshot();
-        let first = image.end();
-        let mut next = image.clone();
-        let written = match next.apply_all(&snapshot) {
-            Ok(_) => self.append(&snapshot, now).await,
-            Err(error) => Err(error.into()),
+        let written = match self.log.append(&records, now).await {
+            Ok(_) => self.catch_up(services).await.map(|_| ()),
+            Err(error) => Err(error),
         };
         if let Err(error) = written {
-            tracing::warn!(%error, "the metadata log is not shortened");
-            return Arc::new(image);
+            tracing::error!(%error, "the directories of replicas are not noted");
         }
-        if let Err(error) = self.log.delete_records(first) {
-            tracing::warn!(%error, "the metadata log keeps what its snapshot replaces");
-        }
-        Arc::new(next)
     }
 
-    async fn append(&self, records: &[MetadataRecord], now: Now) -> Result<(), MetadataError> {
-        let batch = encode(records, now)?;
-        let append = LeaderAppend {
-            frame_bytes: batch.payload.len(),
-            batches: std::slice::from_ref(&batch),
-            origin: AppendOrigin::Coordinator,
-        };
-        let wait = Countdown::held();
-        let appended = self.log.append(&append, now, Some(&wait))?;
-        wait.done();
-        Waiting(wait).await;
-        if self.log.high_watermark() < appended.committed_at {
-            return Err(MetadataError::NotDurable);
+    /// Applies what is committed: brings the topics of this broker up to date, then publishes the
+    /// image. Gives what changed.
+    ///
+    /// # Errors
+    /// When the log cannot be read; what was published stays.
+    pub(crate) async fn catch_up(
+        &self,
+        services: &Arc<Services>,
+    ) -> Result<MetadataDelta, MetadataError> {
+        let _applying = self.applying.lock().await;
+        let before = self.image();
+        let applied = self.log.beyond(&before)?;
+        let first = !self.is_loaded();
+        if applied.records == 0 && !first {
+            return Ok(MetadataDelta::default());
         }
-        Ok(())
+        let image = Arc::new(applied.image);
+        let (delta, unseen) = if first {
+            (MetadataDelta::everything(&image), History::Existing)
+        } else {
+            (MetadataDelta::between(&before, &image), History::New)
+        };
+        // Topics are served before they are named: a client that sees one can use it.
+        topic_loader::apply(services, &image, &delta, unseen, services.clock.now()).await;
+        *self.image.write() = image;
+        self.loaded.store(true, Ordering::Release);
+        if let Some(snapshot) = applied.snapshot_at {
+            self.log.begin_at(snapshot);
+        }
+        Ok(delta)
     }
 
     /// A block of producer ids: the first and how many.
@@ -354,66 +303,4 @@ impl Startup<'_> {
         let activate = ChangeBrokerState { id, epoch, state: BrokerState::Active };
         self.decide(activate)?.map_err(MetadataError::Register)
     }
-}
-
-/// A delta that names all of an image.
-fn everything(image: &MetadataImage) -> MetadataDelta {
-    let mut delta = MetadataDelta::default();
-    for topic in image.topics() {
-        delta.partitions.insert(topic.id, topic.iter().map(|(index, _)| index).collect());
-    }
-    for name in image.config_resources(ResourceType::Broker) {
-        delta.configs.insert(ConfigResource::new(ResourceType::Broker, name));
-    }
-    delta
-}
-
-/// Segments small enough that what a snapshot replaces leaves the disk; batches as large as a command
-/// makes them, up to every partition of a large cluster.
-fn log_settings() -> LogSettings {
-    LogSettings {
-        retention_age: None,
-        retention_bytes: None,
-        segment_bytes: SEGMENT_BYTES,
-        max_message_bytes: BATCH_BYTES_MAX,
-        ..LogSettings::default()
-    }
-}
-
-/// One batch of all records: they are applied together or not at all.
-fn encode(records: &[MetadataRecord], now: Now) -> Result<LeaderBatch, MetadataError> {
-    let failed = |error: BuildError| MetadataError::Batch(error.to_string());
-    let mut builder = BatchBuilder::new(Compression::NONE);
-    for record in records {
-        let value = record
-            .encode()
-            .map_err(|error| MetadataError::Record { offset: Offset::NONE, error })?;
-        builder
-            .push(NewRecord { value: Some(&value), ..NewRecord::at(now.wall) })
-            .map_err(failed)?;
-    }
-    let bytes = builder.build().map_err(failed)?;
-    let header =
-        BatchHeader::parse(&bytes).map_err(|error| MetadataError::Batch(error.to_string()))?;
-    Ok(LeaderBatch { header, payload: bytes.slice(HEADER..) })
-}
-
-fn load(log: &Partition) -> Result<MetadataImage, MetadataError> {
-    let mut image = MetadataImage::starting_at(log.watermarks().log_start);
-    // A log may begin amid records whose beginnings are gone: what a snapshot has replaced, and whose
-    // start offset was not on disk before a crash. The snapshot then follows.
-    let mut gap: Option<ApplyError> = None;
-    replay(log, REPLAY_LIMITS, |_, record| {
-        let decoded = MetadataRecord::decode(record.value.unwrap_or_default())
-            .map_err(|error| MetadataError::Record { offset: record.offset, error })?;
-        if decoded == MetadataRecord::Snapshot {
-            gap = None;
-            image = MetadataImage::starting_at(record.offset);
-        }
-        if gap.is_none() {
-            gap = image.apply_all([&decoded]).err();
-        }
-        Ok::<_, MetadataError>(())
-    })?;
-    gap.map_or(Ok(image), |error| Err(error.into()))
 }

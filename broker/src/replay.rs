@@ -43,19 +43,28 @@ impl ReplayError {
 pub(crate) fn replay<E: From<ReplayError>>(
     log: &Partition,
     limits: ReplayLimits,
-    mut visit: impl FnMut(&BatchHeader, &Record<'_>) -> Result<(), E>,
+    visit: impl FnMut(&BatchHeader, &Record<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut from = log.watermarks().log_start;
+    let from = log.watermarks().log_start;
+    replay_from(log, (from, Isolation::LogEnd), limits, visit).map(|_| ())
+}
+
+/// Gives `visit` every record from an offset up to the bound of an isolation; the offset after them.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn replay_from<E: From<ReplayError>>(
+    log: &Partition,
+    (mut from, isolation): (Offset, Isolation),
+    limits: ReplayLimits,
+    mut visit: impl FnMut(&BatchHeader, &Record<'_>) -> Result<(), E>,
+) -> Result<Offset, E> {
     loop {
-        let plan = ReadPlan {
-            from,
-            bytes_max: limits.read_bytes,
-            isolation: Isolation::LogEnd,
-            min_one: MinOneBatch::Yes,
-        };
+        let plan =
+            ReadPlan { from, bytes_max: limits.read_bytes, isolation, min_one: MinOneBatch::Yes };
         let read = log.read(plan).map_err(ReplayError::from)?.read;
         if read.is_empty() {
-            return Ok(());
+            return Ok(from);
         }
         let bytes = read.to_bytes().map_err(ReplayError::from)?;
         for batch in BatchIter::new(&bytes) {

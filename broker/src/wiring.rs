@@ -138,7 +138,7 @@ impl Broker {
             clock,
             host,
         });
-        services.metadata.start(&services, registration, now).await?;
+        services.metadata.start_alone(&services, registration, now).await?;
         GroupService::start(&services).await;
 
         let (stop, stopped) = Stop::new();

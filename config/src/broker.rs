@@ -13,6 +13,7 @@ use crate::error::ConfigError;
 use crate::key::Scope;
 use crate::layers::{ConfigLayers, Values};
 use crate::listener::Listeners;
+use crate::quorum::QuorumConfig;
 use crate::topic::TopicConfig;
 use crate::typed::{Typed, millis_limit};
 use crate::units::ByteSize;
@@ -39,10 +40,7 @@ pub struct BrokerConfig {
 pub struct NodeConfig {
     pub node_id: i32,
     pub rack: Option<String>,
-    pub(crate) is_broker: bool,
-    pub(crate) is_controller: bool,
-    /// `controller.quorum.voters`, as `id@host:port`; empty when it is not set.
-    pub(crate) quorum_voters: Vec<String>,
+    pub quorum: QuorumConfig,
 }
 
 /// Limits of sockets and requests.
@@ -199,13 +197,10 @@ impl Default for BrokerConfig {
 
 impl NodeConfig {
     fn from_typed(typed: Typed<'_>) -> Result<Self, ConfigError> {
-        let roles = typed.list("process.roles")?;
         Ok(Self {
             node_id: typed.int("node.id")?,
             rack: typed.optional_text("broker.rack")?,
-            is_broker: roles.iter().any(|role| role == "broker"),
-            is_controller: roles.iter().any(|role| role == "controller"),
-            quorum_voters: typed.list("controller.quorum.voters")?,
+            quorum: QuorumConfig::from_typed(typed)?,
         })
     }
 }

@@ -29,6 +29,7 @@ pub mod layers;
 pub mod listener;
 pub mod loader;
 mod nearest;
+pub mod quorum;
 pub mod reference;
 pub mod topic;
 mod typed;

@@ -51,7 +51,7 @@ pub(crate) fn all_values(effective: &Values) -> Result<(), ConfigError> {
 
 /// Checks what only shows when values stand side by side.
 pub(crate) fn relations(config: &BrokerConfig, typed: Typed<'_>) -> Result<(), ConfigError> {
-    node(config)?;
+    config.node.quorum.check(config.node.node_id, &config.listeners)?;
     listeners(config)?;
     connections(config)?;
     logs(config, typed)?;
@@ -65,25 +65,6 @@ pub(crate) fn relations(config: &BrokerConfig, typed: Typed<'_>) -> Result<(), C
 
 fn refuse(sentence: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError::Refused(sentence.into()))
-}
-
-fn node(config: &BrokerConfig) -> Result<(), ConfigError> {
-    let node = &config.node;
-    if !(node.is_broker && node.is_controller) {
-        return refuse(
-            "process.roles must be `broker,controller`: a node of this release is both, so leave \
-             process.roles out or name both",
-        );
-    }
-    let own = format!("{}@", node.node_id);
-    match node.quorum_voters.iter().find(|voter| !voter.starts_with(&own)) {
-        Some(other) => refuse(format!(
-            "controller.quorum.voters names {other}, which is not this node ({}): this release \
-             runs one node; leave controller.quorum.voters out or name only this node",
-            node.node_id
-        )),
-        None => Ok(()),
-    }
 }
 
 fn listeners(config: &BrokerConfig) -> Result<(), ConfigError> {

@@ -4,5 +4,6 @@
 //! append and replies to send. Never: does I/O, asks a clock, draws randomness, or knows a runtime.
 //! Invariant: state is a function of the records that were appended plus what is merely waited for.
 
+pub mod forming;
 pub mod group;
 pub mod metadata;

@@ -11,7 +11,7 @@ fn check(pairs: &[(&str, &str)]) -> Result<BrokerConfig, String> {
 fn defaults_start_a_node() {
     let config = BrokerConfig::default();
     assert_eq!(config.node.node_id, 1);
-    assert!(config.node.is_broker && config.node.is_controller);
+    assert!(config.node.quorum.is_broker && config.node.quorum.is_controller);
     assert_eq!(config.log.dirs, [PathBuf::from("./data")]);
     assert_eq!(config.http, Some(HttpListener { host: "127.0.0.1".to_owned(), port: 9644 }));
     assert_eq!(config.connections.request_bytes_max, ByteSize(104_857_600));

@@ -37,7 +37,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("")
         .non_empty_list()
         .high()
-        .accepted(reason::SINGLE_NODE),
+        .used("Where nodes that vote on the cluster metadata are, as `host:port`."),
     broker("controller.quorum.election.backoff.max.ms", Int)
         .default("1000")
         .at_least(0)

@@ -45,6 +45,52 @@ impl MetadataDelta {
         }
     }
 
+    /// What differs between two images of one cluster, whatever records lie between them.
+    #[must_use]
+    pub fn between(before: &MetadataImage, after: &MetadataImage) -> Self {
+        let mut delta = Self { records: after.end.0.abs_diff(before.end.0), ..Self::default() };
+        if !Arc::ptr_eq(&before.topics, &after.topics) {
+            for topic in after.topics() {
+                let old = before.topic_by_id(topic.id);
+                if old.is_some_and(|old| Arc::ptr_eq(old, topic)) {
+                    continue;
+                }
+                for (partition, state) in topic.iter() {
+                    if old.and_then(|old| old.partition(partition)) != Some(state) {
+                        delta.partition_changed(topic.id, partition);
+                    }
+                }
+            }
+            let gone = before.topics().filter(|topic| after.topic_name(topic.id).is_none());
+            delta.deleted_topics = gone.cloned().collect();
+        }
+        let same =
+            |resource: &ConfigResource| match (before.configs(resource), after.configs(resource)) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old == new,
+                (old, new) => old.is_none() && new.is_none(),
+            };
+        if !Arc::ptr_eq(&before.configs, &after.configs) {
+            let deleted: BTreeSet<ConfigResource> = delta
+                .deleted_topics
+                .iter()
+                .map(|topic| ConfigResource::topic(&*topic.name))
+                .filter(|resource| after.configs(resource).is_none())
+                .collect();
+            let all = before.all_config_resources().chain(after.all_config_resources());
+            delta.configs = all.filter(|of| !same(of) && !deleted.contains(*of)).cloned().collect();
+        }
+        if !Arc::ptr_eq(&before.brokers, &after.brokers) {
+            let ids = before.brokers().chain(after.brokers()).map(|broker| broker.registration.id);
+            delta.brokers = ids.filter(|id| before.broker(*id) != after.broker(*id)).collect();
+        }
+        let names = before.features().keys().chain(after.features().keys());
+        delta.features = names
+            .filter(|name| before.features().get(*name) != after.features().get(*name))
+            .cloned()
+            .collect();
+        delta
+    }
+
     /// Whether nothing changed that anybody acts on.
     #[must_use]
     pub fn is_empty(&self) -> bool {
