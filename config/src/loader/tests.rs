@@ -152,7 +152,7 @@ fn the_file_that_comes_with_kafka_starts_a_broker() {
     let loaded = load(&sources("server.properties", KAFKAS_OWN_FILE)).unwrap();
     let config = loaded.broker_config().unwrap();
     assert_eq!(config.listeners.of_brokers().count(), 1);
-    assert_eq!(loaded.notes.len(), 3, "{:?}", loaded.notes);
+    assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
 }
 
 /// What Testcontainers' Java module sets for Apache's image.
