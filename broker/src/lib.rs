@@ -18,6 +18,7 @@ mod group_service;
 pub mod host;
 mod http;
 pub mod live_config;
+mod log_dir_moves;
 mod maintenance;
 mod metadata_service;
 mod metrics;

@@ -30,6 +30,7 @@ use crate::endpoints::{Advertised, Endpoints};
 use crate::group_service::{self, GroupService};
 use crate::host::Host;
 use crate::live_config::{Configuration, LiveConfig};
+use crate::log_dir_moves;
 use crate::maintenance;
 use crate::metadata_service::{MetadataError, MetadataService};
 use crate::metrics::Metrics;
@@ -139,6 +140,7 @@ impl Broker {
             host,
         });
         services.metadata.start_alone(&services, registration, now).await?;
+        services.replicas.resume_moves();
         GroupService::start(&services).await;
 
         let (stop, stopped) = Stop::new();
@@ -156,6 +158,7 @@ impl Broker {
         tasks.spawn(group_service::run_timers(Arc::clone(&services), stopped.clone()));
         maintenance::spawn(&mut tasks, &services, &stopped);
         let (halt, halted) = watch::channel(None);
+        tasks.spawn(log_dir_moves::run(Arc::clone(&services), stopped.clone()));
         tasks.spawn(directory_failures::run(Arc::clone(&services), stopped, halt));
         Ok(Self { services, addresses, http: http_address, stop, tasks, halted })
     }

@@ -11,6 +11,7 @@
 
 mod flushing;
 pub(crate) mod group;
+pub(crate) mod relocation;
 mod submission;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -267,6 +268,12 @@ impl Partition {
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.state.lock().epoch
+    }
+
+    /// Other nodes have replicas of this partition, too.
+    #[must_use]
+    pub fn is_replicated(&self) -> bool {
+        !matches!(self.state.lock().rule, Rule::Solo)
     }
 
     /// Without the lock; may be a moment old.

@@ -8,6 +8,7 @@
 mod compaction;
 mod directories;
 mod failures;
+mod moves;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ use parking_lot::RwLock;
 
 use self::directories::{Directories, Directory};
 pub use self::failures::FailedDirectory;
+use self::moves::Moves;
+pub use self::moves::{AlterDirectoryError, FutureReplica, MoveStep};
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::journal::{Journal, JournalError};
 
@@ -94,6 +97,8 @@ pub struct DirectoryReport {
     pub offline: Option<String>,
     pub space: Option<ottla_storage::fs::DiskSpace>,
     pub partitions: Vec<Arc<Partition>>,
+    /// Replicas that are being moved here.
+    pub futures: Vec<FutureReplica>,
 }
 
 /// All partitions of this node.
@@ -104,6 +109,7 @@ pub struct Replicas {
     directories: Directories,
     resources: Arc<LogResources>,
     partitions: RwLock<BTreeMap<TopicPartition, Placed>>,
+    moves: Moves,
 }
 
 /// A partition with the directory that holds it.
@@ -128,7 +134,14 @@ impl Replicas {
         let directories = Directories::open(&fs, identity, paths, new_id)?;
         let node = identity.node;
         let resources = LogResources::new(OPEN_FILES_MAX, TAIL_BYTES_MAX);
-        Ok(Self { fs, node, directories, resources, partitions: RwLock::default() })
+        Ok(Self {
+            fs,
+            node,
+            directories,
+            resources,
+            partitions: RwLock::default(),
+            moves: Moves::default(),
+        })
     }
 
     /// The cluster that the directories belong to.
@@ -188,6 +201,7 @@ impl Replicas {
                     .inspect_err(|error| directory.note(error))
                     .map_err(failed)?;
                 directory.note_folder(&new.name);
+                self.moves.forget_preference(&new.name);
                 (directory, log)
             }
         };
@@ -214,7 +228,8 @@ impl Replicas {
         {
             return Err(OpenError::Offline { partition: new.name.clone(), reason });
         }
-        match self.directories.by_id(new.directory).filter(|directory| directory.is_online()) {
+        let wanted = self.moves.preferred(&new.name).unwrap_or(new.directory);
+        match self.directories.by_id(wanted).filter(|directory| directory.is_online()) {
             Some(assigned) => Ok(assigned),
             None => self.directories.with_most_room(&self.counts()),
         }
@@ -305,6 +320,7 @@ impl Replicas {
     /// Ends a partition's service and puts its folder aside for removal.
     pub fn delete_partition(&self, partition: &Arc<Partition>) {
         partition.mark_deleted();
+        self.cancel_move(partition.name());
         let Some(placed) = self.partitions.write().remove(partition.name()) else { return };
         placed.directory.forget_folder(partition.name());
         let aside = self.put_aside(&placed.directory, partition.name(), FolderStage::Deleting);
@@ -368,6 +384,7 @@ impl Replicas {
                 offline: directory.log_dir().health().reason().map(str::to_owned),
                 space: directory.log_dir().space().ok(),
                 partitions: of(directory.id()),
+                futures: self.moves.to(directory.id()),
             })
             .collect();
         reports.extend(self.directories.failed().iter().map(|(path, reason)| DirectoryReport {
@@ -376,6 +393,7 @@ impl Replicas {
             offline: Some(reason.clone()),
             space: None,
             partitions: Vec::new(),
+            futures: Vec::new(),
         }));
         reports
     }

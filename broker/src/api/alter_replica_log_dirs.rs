@@ -1,9 +1,12 @@
 //! AlterReplicaLogDirs (key 34), versions 1-2.
 //!
-//! Behaviour: a replica that is already in the named directory is there (0); one that does not exist
-//! is unknown (3); a path that is no log directory is LOG_DIR_NOT_FOUND (57) for everything in it.
-//! Differences from Apache Kafka: replicas can't move between directories yet (KIP-113): where Kafka
-//! would copy, the answer is UNSUPPORTED_VERSION (35).
+//! Behaviour (KIP-113): a replica is copied to the named directory in the background and then served
+//! from there; one that is there already is there (0). One that does not exist yet is made there: until
+//! then REPLICA_NOT_AVAILABLE (9) for a partition that the cluster knows, and
+//! UNKNOWN_TOPIC_OR_PARTITION (3) for another. A path that is no log directory is LOG_DIR_NOT_FOUND
+//! (57), a directory or a replica that is offline KAFKA_STORAGE_ERROR (56).
+//! Differences from Apache Kafka: a replica can move while another directory is offline; one of several
+//! replicas cannot move yet: UNSUPPORTED_VERSION (35).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,9 +18,12 @@ use kafka_protocol::messages::{
     AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, TopicName,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{TopicPartition, Uuid};
+use ottla_protocol::model::TopicPartition;
+use ottla_replication::replicas::AlterDirectoryError;
 
+use super::error::KafkaError;
 use super::handler::{ApiHandler, Reply, RequestContext};
+use crate::metadata_service::METADATA_TOPIC;
 use crate::services::Services;
 
 #[derive(Debug)]
@@ -32,16 +38,14 @@ impl ApiHandler for AlterReplicaLogDirs {
         ctx: &RequestContext,
         request: AlterReplicaLogDirsRequest,
     ) -> Reply<AlterReplicaLogDirsResponse> {
-        let directories = ctx.services.replicas.directories();
         let mut topics: BTreeMap<TopicName, BTreeMap<i32, ErrorCode>> = BTreeMap::new();
         for dir in request.dirs {
             let path = Path::new(&*dir.path);
-            let wanted = directories.iter().find(|known| known.path == path).map(|known| known.id);
             for topic in dir.topics {
                 let results = topics.entry(topic.name.clone()).or_default();
                 for index in topic.partitions {
                     let name = TopicPartition::new(topic.name.as_str(), index);
-                    results.insert(index, alter(&ctx.services, &name, wanted));
+                    results.insert(index, alter(&ctx.services, &name, path));
                 }
             }
         }
@@ -62,11 +66,24 @@ impl ApiHandler for AlterReplicaLogDirs {
     }
 }
 
-fn alter(services: &Services, name: &TopicPartition, wanted: Option<Uuid>) -> ErrorCode {
-    let Some(wanted) = wanted else { return ErrorCode::LogDirNotFound };
-    match services.replicas.directory_of(name) {
-        None => ErrorCode::UnknownTopicOrPartition,
-        Some(here) if here == wanted => ErrorCode::None,
-        Some(_) => ErrorCode::UnsupportedVersion,
+fn alter(services: &Services, name: &TopicPartition, path: &Path) -> ErrorCode {
+    // The metadata log is no topic to clients.
+    if *name.topic == *METADATA_TOPIC {
+        return ErrorCode::UnknownTopicOrPartition;
+    }
+    let unique = services.random.next_uuid();
+    match services.replicas.alter_directory(name, path, unique) {
+        Ok(()) => ErrorCode::None,
+        Err(AlterDirectoryError::NoReplica(_)) => match services.topics.by_name(&name.topic) {
+            Some(topic) if topic.has(name.partition.get()) => {
+                // Known and not open: its directory is offline.
+                ErrorCode::KafkaStorageError
+            }
+            _ if services.metadata.image().partition(name).is_some() => {
+                ErrorCode::ReplicaNotAvailable
+            }
+            _ => ErrorCode::UnknownTopicOrPartition,
+        },
+        Err(error) => error.code(),
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Behaviour: every log directory with the asked partitions in it, or all of them, and their sizes;
 //! version 4 and up the space of its volume (KIP-827), version 5 its cordon (KIP-1066). A directory
-//! that is out of use answers KAFKA_STORAGE_ERROR.
-//! Differences from Apache Kafka: no directory is ever cordoned, no replica is a future one.
+//! that is out of use answers KAFKA_STORAGE_ERROR. A replica that is being moved stands in both, in the
+//! second as a future one with what it lacks (KIP-113).
+//! Differences from Apache Kafka: no directory is ever cordoned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,9 @@ use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::messages::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
 };
-use ottla_protocol::model::TopicName;
+use ottla_protocol::model::{TopicName, TopicPartition};
 use ottla_replication::partition::Partition;
-use ottla_replication::replicas::DirectoryReport;
+use ottla_replication::replicas::{DirectoryReport, FutureReplica};
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
@@ -64,12 +65,16 @@ fn result(
         Some(_) => ErrorCode::KafkaStorageError,
     };
     let mut topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in &directory.partitions {
-        let name = partition.name();
+    let is_asked = |name: &TopicPartition| {
         let key = (name.topic.to_string(), name.partition.0);
-        if *name.topic != *METADATA_TOPIC && asked.is_none_or(|asked| asked.contains(&key)) {
-            topics.entry(name.topic.clone()).or_default().push(described(partition));
-        }
+        *name.topic != *METADATA_TOPIC && asked.is_none_or(|asked| asked.contains(&key))
+    };
+    let online = directory.partitions.iter().filter(|_| directory.offline.is_none());
+    for partition in online.filter(|partition| is_asked(partition.name())) {
+        topics.entry(partition.name().topic.clone()).or_default().push(described(partition));
+    }
+    for future in directory.futures.iter().filter(|future| is_asked(&future.name)) {
+        topics.entry(future.name.topic.clone()).or_default().push(moving(future));
     }
     let topics = topics
         .into_iter()
@@ -88,6 +93,14 @@ fn result(
         .with_topics(topics)
         .with_total_bytes(bytes(directory.space.map(|space| space.total)))
         .with_usable_bytes(bytes(directory.space.map(|space| space.available)))
+}
+
+fn moving(future: &FutureReplica) -> DescribeLogDirsPartition {
+    DescribeLogDirsPartition::default()
+        .with_partition_index(future.name.partition.0)
+        .with_partition_size(i64::try_from(future.bytes).unwrap_or(i64::MAX))
+        .with_offset_lag(future.lag)
+        .with_is_future_key(true)
 }
 
 fn described(partition: &Partition) -> DescribeLogDirsPartition {

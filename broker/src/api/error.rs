@@ -6,6 +6,7 @@ use crate::topics::NoPartition;
 use ottla_coordinator::group::GroupError;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_replication::partition::PartitionError;
+use ottla_replication::replicas::AlterDirectoryError;
 use ottla_storage::{AppendError, LogError, ProducerError, ReadError};
 
 /// An error that a client can be told.
@@ -33,6 +34,18 @@ impl KafkaError for NoPartition {
         match self {
             Self::Unknown => ErrorCode::UnknownTopicOrPartition,
             Self::Offline => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl KafkaError for AlterDirectoryError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotALogDirectory(_) => ErrorCode::LogDirNotFound,
+            Self::DirectoryOffline(_) | Self::PartitionOffline(_) => ErrorCode::KafkaStorageError,
+            Self::NameTooLong => ErrorCode::InvalidTopicException,
+            Self::NoReplica(_) => ErrorCode::ReplicaNotAvailable,
+            Self::Replicated(_) => ErrorCode::UnsupportedVersion,
         }
     }
 }

@@ -48,8 +48,10 @@ impl Replicas {
         match self.clean(&due, memory, now, budget) {
             Ok(report) => {
                 tracing::info!(partition = %name, ?report, "log compacted");
-                due.placed.directory.note_cleaned(&name, Some(report.cleaned_up_to));
-                self.checkpoint_cleaned(&due.placed);
+                if self.directory_of(&name) == Some(due.placed.directory.id()) {
+                    due.placed.directory.note_cleaned(&name, Some(report.cleaned_up_to));
+                    self.checkpoint_cleaned(&due.placed);
+                }
                 report.cleaned_up_to > due.range.first_dirty
             }
             Err(CompactionError::Clean(CleanError::Stopped)) => false,
@@ -73,7 +75,7 @@ impl Replicas {
         let due = placed.into_iter().filter_map(|placed| {
             let name = placed.partition.name();
             let settings = settings(name)?;
-            if placed.directory.is_uncleanable(name) {
+            if placed.directory.is_uncleanable(name) || self.moves.is_moving(name) {
                 return None;
             }
             let cleaned = placed.directory.cleaned(name);
@@ -102,10 +104,19 @@ impl Replicas {
         budget: &mut dyn CleanBudget,
     ) -> Result<CleanReport, CompactionError> {
         let partition = &due.placed.partition;
-        let plan = partition.maintain(|log, _| log.clean_plan(&due.range, &due.settings))??;
+        let (dir, plan) = partition.maintain(|log, _| {
+            let plan = log.clean_plan(&due.range, &due.settings);
+            (log.dir().to_path_buf(), plan)
+        })?;
+        let plan = plan?;
         let mut run = CleanRun::start(plan, memory, now.wall, budget)?;
         while let Some(group) = run.next_group(budget)? {
-            match partition.maintain(|log, _| log.swap_in(group.clone(), now)) {
+            let swapped = partition.maintain(|log, _| match log.dir() == dir {
+                true => log.swap_in(group.clone(), now),
+                // It has moved to another directory since.
+                false => Err(CleanError::Stopped),
+            });
+            match swapped {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     group.discard(&*self.fs);

@@ -14,7 +14,9 @@ use ottla_storage::LogError;
 use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
 use ottla_storage::flush::{FlushCoordinator, FlushOptions, FlushThread};
 use ottla_storage::fs::{DiskId, FileSystem};
-use ottla_storage::log_dir::{Candidate, DirIdentity, FolderStage, LogDir, place};
+use ottla_storage::log_dir::{
+    Candidate, DirIdentity, FolderName, FolderStage, LogDir, LogDirError, place,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -37,6 +39,8 @@ pub(super) struct Directory {
     uncleanable: Mutex<BTreeSet<TopicPartition>>,
     /// Live partition folders.
     folders: Mutex<BTreeSet<TopicPartition>>,
+    /// Folders of replicas that were on their way here when the process ended.
+    futures: Mutex<Vec<FolderName>>,
     /// Folders of deleted partitions.
     removals: Mutex<Vec<PathBuf>>,
     unique: AtomicU64,
@@ -135,6 +139,10 @@ impl Directory {
         self.removals.lock().push(path);
     }
 
+    pub(super) fn take_futures(&self) -> Vec<FolderName> {
+        std::mem::take(&mut self.futures.lock())
+    }
+
     pub(super) fn take_removals(&self) -> Vec<PathBuf> {
         std::mem::take(&mut self.removals.lock())
     }
@@ -206,6 +214,7 @@ impl Directories {
                 Err(error) => return Err(error),
             }
         }
+        finish_moves(&**fs, &all)?;
         refuse_doubles(&all)?;
         Ok(Self { all, failed, cluster_id, alarm, _threads: flushers.threads })
     }
@@ -295,13 +304,15 @@ fn directory(
     let contents = dir.scan()?;
     let mut folders = BTreeSet::new();
     let mut removals = Vec::new();
+    let mut futures = Vec::new();
     for folder in contents.folders {
         match folder.name.stage {
             FolderStage::Live => {
                 folders.insert(folder.name.partition);
             }
             FolderStage::Deleting => removals.push(folder.path),
-            FolderStage::Future | FolderStage::Stray => {}
+            FolderStage::Future => futures.push(folder.name),
+            FolderStage::Stray => {}
         }
     }
     let home = Home {
@@ -318,10 +329,36 @@ fn directory(
         home,
         settled: AtomicBool::new(false),
         folders: Mutex::new(folders),
+        futures: Mutex::new(futures),
         removals: Mutex::new(removals),
         unique: AtomicU64::new(1),
         journal: Mutex::new(None),
     })
+}
+
+/// A process ended between the two renames that end a move: the first log's folder is put aside under
+/// the id of the second, which is complete and has not got its name yet.
+fn finish_moves(fs: &dyn FileSystem, all: &[Arc<Directory>]) -> Result<(), OpenError> {
+    for directory in all {
+        let root = directory.log_dir.path();
+        let futures = directory.take_futures();
+        for future in futures {
+            let aside = FolderName { stage: FolderStage::Deleting, ..future.clone() }.text();
+            let put_aside = |path: &PathBuf| path.file_name().is_some_and(|name| *name == *aside);
+            let live = |it: &Arc<Directory>| it.folders.lock().contains(&future.partition);
+            if all.iter().any(live)
+                || !all.iter().any(|it| it.removals.lock().iter().any(put_aside))
+            {
+                directory.futures.lock().push(future);
+                continue;
+            }
+            let (from, to) = (root.join(future.text()), root.join(future.partition.to_string()));
+            let renamed = fs.rename(&from, &to).and_then(|()| fs.sync_dir(root));
+            renamed.map_err(|source| LogDirError::Io { path: from, source })?;
+            directory.note_folder(&future.partition);
+        }
+    }
+    Ok(())
 }
 
 /// A partition in two directories cannot be opened: nothing says which one is right.

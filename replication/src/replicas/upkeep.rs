@@ -110,6 +110,16 @@ impl Replicas {
         }
     }
 
+    /// What the checkpoints of two directories say after a replica moved from one to the other.
+    pub(super) fn checkpoint_moved(&self, from: &Directory, to: &Directory) {
+        // The new directory first: what stands twice is no harm.
+        for directory in [to, from] {
+            self.write(directory, CheckpointKind::Cleaner, &directory.all_cleaned());
+        }
+        self.checkpoint_log_starts();
+        self.checkpoint_recovery_points();
+    }
+
     pub(super) fn write(
         &self,
         directory: &Directory,

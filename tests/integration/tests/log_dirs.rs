@@ -20,6 +20,7 @@ const FETCH: i16 = 1;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
+const ALTER_REPLICA_LOG_DIRS: i16 = 34;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const STORAGE_ERROR: i64 = 56;
 const LEADER_NOT_AVAILABLE: i64 = 5;
@@ -279,4 +280,41 @@ fn a_full_disk_refuses_appends_serves_reads_and_recovers() {
     assert_eq!(produce(&cluster, "t"), Ok(1));
     cluster.restart().unwrap();
     assert_eq!(cluster.records("t").unwrap().len(), 2);
+}
+
+fn alter(cluster: &TestCluster, path: &str, topic: &str) -> i64 {
+    let body = json!({"Dirs": [{"Path": path, "Topics": [{"Name": topic, "Partitions": [0]}]}]});
+    let answer = ask(cluster, ALTER_REPLICA_LOG_DIRS, 2, &body);
+    answer["Results"][0]["Partitions"][0]["ErrorCode"].as_i64().unwrap()
+}
+
+#[test]
+fn a_replica_moves_between_directories_while_it_is_used() {
+    let (sim, mut cluster) = broker(9);
+    let [here, _] = placed(&cluster);
+    let topic = &here[0];
+    assert_eq!(alter(&cluster, "/nowhere", topic), 57, "LOG_DIR_NOT_FOUND");
+    assert_eq!(alter(&cluster, "/d2", "unknown"), 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    assert_eq!(alter(&cluster, "/d2", "__cluster_metadata"), 3);
+    assert_eq!(alter(&cluster, "/d1", topic), 0, "it is there");
+    assert_eq!(alter(&cluster, "/d2", topic), 0);
+    let begin = std::time::Instant::now();
+    let mut next = 1;
+    while !directories(&cluster)[1].2.contains(topic) || directories(&cluster)[0].2.contains(topic)
+    {
+        assert!(begin.elapsed() < PATIENCE, "it never moves");
+        assert_eq!(produce(&cluster, topic), Ok(next), "nothing is refused meanwhile");
+        next += 1;
+    }
+    assert_eq!(produce(&cluster, topic), Ok(next));
+    assert_eq!(cluster.records(topic).unwrap().len() as i64, next + 1);
+    assert_eq!(leadership(&cluster, topic), (1, 0, json!([])));
+
+    // The controller knows where it is: without /d2 nobody leads it.
+    cluster.stop_for(|| sim.fail_always(OpMatcher::any().on("/d2"), DiskError::Io)).unwrap();
+    assert_eq!(leadership(&cluster, topic), (-1, LEADER_NOT_AVAILABLE, json!([1])));
+    assert_eq!(alter(&cluster, "/d1", topic), STORAGE_ERROR, "it cannot be read");
+    assert_eq!(alter(&cluster, "/d2", topic), STORAGE_ERROR);
+    cluster.stop_for(|| sim.clear_faults()).unwrap();
+    assert_eq!(cluster.records(topic).unwrap().len() as i64, next + 1);
 }
