@@ -17,6 +17,7 @@ use ottla_storage::{AppendError, AppendInfo, LeaderAppend, LogError, LogSlice, M
 
 use super::submission::{Submission, Until};
 use super::{Partition, PartitionError, Serving, Woken};
+use crate::raft::defects::Defect;
 use crate::raft::{Group, GroupLog, Proposal};
 
 /// What a group hears from its partition.
@@ -116,7 +117,10 @@ impl Partition {
         self.check_writable(&state)?;
         let append = LeaderAppend {
             batches: std::slice::from_ref(&proposal.batch),
-            origin: proposal.origin,
+            origin: match Defect::NoDedup.is_active() {
+                true => ottla_storage::AppendOrigin::Replication,
+                false => proposal.origin,
+            },
             frame_bytes: proposal.frame_bytes,
         };
         let info = match state.log.append_as_leader(&append, epoch, proposal.now) {

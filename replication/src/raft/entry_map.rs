@@ -42,11 +42,21 @@ pub enum MapError {
 #[derive(Clone, Debug, Default)]
 pub struct EntryMap {
     purged: Option<Point>,
+    /// Index of the first entry where nothing was purged: 0, but in openraft's own tests.
+    start: u64,
     slots: VecDeque<Slot>,
     recordless: BTreeMap<u64, RecordlessKind>,
 }
 
 impl EntryMap {
+    /// openraft's test suite begins logs at other indexes.
+    #[cfg(test)]
+    pub(super) fn start_at(&mut self, index: u64) {
+        if self.purged.is_none() && self.slots.is_empty() {
+            self.start = index;
+        }
+    }
+
     #[must_use]
     pub fn starting_after(purged: Option<Point>) -> Self {
         Self { purged, ..Self::default() }
@@ -60,7 +70,7 @@ impl EntryMap {
     /// Index of the first entry that is here.
     #[must_use]
     pub fn first(&self) -> u64 {
-        self.purged.map_or(0, |point| point.index + 1)
+        self.purged.map_or(self.start, |point| point.index + 1)
     }
 
     /// Index of the entry that comes next.

@@ -21,6 +21,7 @@ use openraft::{ChangeMembers, Config, SnapshotPolicy};
 use ottla_protocol::model::{MonoTime, Offset};
 use parking_lot::Mutex;
 
+use super::defects::Defect;
 use super::group_log::{Clock, GroupLog, RecoverError};
 use super::journal::{Point, Record};
 use super::log_store::LogStore;
@@ -78,7 +79,7 @@ impl GroupSettings {
             enable_elect: false,
             // A leader that lost what was not synced would go on in its old term, and use an index
             // twice.
-            enable_leader_restore: Some(false),
+            enable_leader_restore: Some(Defect::LeaderRestore.is_active()),
             enable_pre_vote: Some(true),
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,

@@ -15,6 +15,7 @@ use openraft::storage::IOFlushed;
 use ottla_protocol::model::{LeaderEpoch, Now, Offset};
 use parking_lot::Mutex;
 
+use super::defects::Defect;
 use super::entry_map::{EntryMap, MapError, Rebuild};
 use super::journal::{GroupRecords, Journal, Place, Point, Record, Recordless, RecordlessKind};
 use super::{
@@ -86,6 +87,8 @@ pub(crate) struct GroupLog {
     listeners: Mutex<Vec<LeadershipListener>>,
     /// Where retention wants the next snapshot to end.
     pub(super) snapshot_target: Mutex<Option<Point>>,
+    /// The snapshot that was built last.
+    pub(super) built: Mutex<Option<(Point, StoredMembership)>>,
 }
 
 /// Why a replica's log cannot be used.
@@ -177,6 +180,7 @@ impl GroupLog {
             applied: Mutex::new(Applied { last: applied, membership, bytes: 0 }),
             listeners: Mutex::default(),
             snapshot_target: Mutex::new(None),
+            built: Mutex::new(None),
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
         let committed = applied.map_or(Offset::ZERO, |point| point.end);
@@ -222,7 +226,11 @@ impl GroupLog {
             changed.then_some(told)
         };
         self.tell(told);
-        self.journal.commit(&[Record::Vote(self.id, *vote)]).await?;
+        if Defect::VoteNotSynced.is_active() {
+            self.journal.write_lazily(&[Record::Vote(self.id, *vote)])?;
+        } else {
+            self.journal.commit(&[Record::Vote(self.id, *vote)]).await?;
+        }
         self.role.lock().vote = Some(*vote);
         Ok(())
     }
@@ -291,12 +299,12 @@ impl GroupLog {
             self.note_appended(term);
             match entry.payload {
                 Payload::Batch(Batch::Received(bytes)) => {
-                    self.journal.durable(place).await?;
+                    self.durable_before_batch(place).await?;
                     self.append_received(term, &bytes)?;
                     appended = true;
                 }
                 Payload::Batch(Batch::Proposed(turn)) => {
-                    self.journal.durable(place).await?;
+                    self.durable_before_batch(place).await?;
                     match self.append_proposed(term, &turn)? {
                         Standing::Batch => appended = true,
                         Standing::Recordless => {
@@ -320,10 +328,18 @@ impl GroupLog {
         Ok(())
     }
 
+    /// What stands in the journal before a batch has to be durable before it.
+    async fn durable_before_batch(&self, place: Place) -> io::Result<()> {
+        if Defect::RecordlessNotSynced.is_active() {
+            return Ok(());
+        }
+        self.journal.durable(place).await
+    }
+
     fn check_next(&self, entry: &Entry) -> io::Result<()> {
+        #[cfg(test)]
+        self.map.lock().start_at(entry.index);
         let map = self.map.lock();
-        // A log that begins with a later entry than the first is being filled by a test or after a
-        // purge that Raft knows of.
         if entry.index == map.next() {
             return Ok(());
         }
@@ -380,7 +396,7 @@ impl GroupLog {
         appended: bool,
         callback: IOFlushed<TypeConfig>,
     ) {
-        let relaxed = self.partition.flushes_are_free();
+        let relaxed = self.partition.flushes_are_free() || Defect::AckBeforeSync.is_active();
         let offset = if relaxed { Offset::ZERO } else { self.map.lock().end() };
         self.flushes.lock().pending.push_back(PendingIo { offset, place, callback });
         self.settle();

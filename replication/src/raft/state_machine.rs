@@ -33,10 +33,12 @@ impl StateMachine {
         Self { log }
     }
 
-    /// The snapshot that stands for everything that was purged.
+    /// The snapshot that stands for everything that was purged, or is about to be.
     fn current(&self) -> Option<Snapshot> {
-        let (point, members) = self.log.journal.group(self.log.id)?.purged?;
-        Some(self.snapshot(point, members))
+        let purged = self.log.journal.group(self.log.id).and_then(|records| records.purged);
+        let built = self.log.built.lock().clone();
+        let newest = purged.into_iter().chain(built).max_by_key(|(point, _)| point.index);
+        newest.map(|(point, members)| self.snapshot(point, members))
     }
 
     fn snapshot(&self, point: Point, members: StoredMembership) -> Snapshot {
@@ -126,8 +128,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         {
             return None;
         }
+        let newest = applied.membership.clone();
         drop(applied);
-        let members = self.log.membership_at(point.index);
+        let members = match newest.log_id() {
+            Some(id) if id.index > point.index => self.log.membership_at(point.index),
+            _ => newest,
+        };
+        *self.log.built.lock() = Some((point, members.clone()));
         Some(Builder(Some(self.snapshot(point, members))))
     }
 

@@ -1,1 +1,10 @@
-//! Tests of groups over an in-process network.
+//! Groups of three replicas on simulated disks and a simulated network, in simulated time.
+//!
+//! Every run is a function of its seed. A failing seed is replayed with
+//! `OTTLA_SEED=<seed> cargo test -p ottla-replication <test>`.
+
+mod cluster;
+mod faults;
+mod network;
+mod scenarios;
+mod suite;
