@@ -16,6 +16,7 @@ use ottla_config::{BrokerConfig, ByteSize, ConfigError, ConfigLayers};
 use ottla_coordinator::metadata::{ControllerSettings, Endpoint, RegisterBroker};
 use ottla_protocol::model::{NodeId, Uuid};
 use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
+use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::memory::MemoryFileSystem;
 use ottla_storage::fs::os::OsFileSystem;
@@ -115,7 +116,9 @@ impl Broker {
         let endpoints = endpoints(&configuration.broker, &listeners);
 
         let identity = NodeIdentity { node: node_id, new_cluster_id: random.next_uuid() };
-        let replicas = Arc::new(Replicas::open(fs, &identity, &dirs, || random.next_uuid())?);
+        let flush = flush_options(&clock);
+        let replicas =
+            Arc::new(Replicas::open(fs, &identity, &dirs, flush, || random.next_uuid())?);
         let static_values = configuration.layers.static_values.clone();
         let settings = ControllerSettings::from_static(static_values)?;
         let metadata = MetadataService::open(&replicas, settings, now)?;
@@ -230,6 +233,12 @@ fn storage(storage: &Storage, config: &BrokerConfig) -> (Arc<dyn FileSystem>, Ve
         Storage::Memory => (Arc::new(MemoryFileSystem::new()), vec![PathBuf::from("/ottla")]),
         Storage::Custom(fs) => (Arc::clone(fs), config.log.dirs.clone()),
     }
+}
+
+/// The clock lets a flush thread see that another program makes a sync of the disk slow.
+fn flush_options(clock: &Clock) -> FlushOptions {
+    let clock = Arc::clone(clock);
+    FlushOptions { clock: Some(Arc::new(move || clock.now().mono)), ..FlushOptions::default() }
 }
 
 async fn bind_all(host: &Host, config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Now, TopicPartition, Uuid, kafka_uuid_text};
+use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
 use ottla_storage::log_dir::{FolderName, FolderStage, LogDirError};
 use ottla_storage::{LogError, LogResources, LogSettings, OpenContext, PartitionLog, Shutdown};
@@ -120,7 +121,8 @@ struct Placed {
 }
 
 impl Replicas {
-    /// Locks and checks every directory, and marks empty ones as this node's.
+    /// Locks and checks every directory, and marks empty ones as this node's. Each disk gets a flush
+    /// thread with the options `flush`.
     ///
     /// # Errors
     /// A directory of another node or cluster, one that is in use, or none that can be used. A single
@@ -129,9 +131,10 @@ impl Replicas {
         fs: Arc<dyn FileSystem>,
         identity: &NodeIdentity,
         paths: &[PathBuf],
+        flush: FlushOptions,
         new_id: impl FnMut() -> Uuid,
     ) -> Result<Self, OpenError> {
-        let directories = Directories::open(&fs, identity, paths, new_id)?;
+        let directories = Directories::open(&fs, identity, paths, flush, new_id)?;
         let node = identity.node;
         let resources = LogResources::new(OPEN_FILES_MAX, TAIL_BYTES_MAX);
         Ok(Self {

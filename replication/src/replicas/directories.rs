@@ -170,6 +170,7 @@ impl Directories {
         fs: &Arc<dyn FileSystem>,
         identity: &NodeIdentity,
         paths: &[PathBuf],
+        flush: FlushOptions,
         mut new_id: impl FnMut() -> Uuid,
     ) -> Result<Self, OpenError> {
         let mut opened: Vec<LogDir> = Vec::new();
@@ -201,7 +202,7 @@ impl Directories {
             return Err(OpenError::NoDirectory(reasons.join("; ")));
         };
         let alarm = Arc::new(Notify::new());
-        let mut flushers = Flushers::default();
+        let mut flushers = Flushers { options: flush, ..Flushers::default() };
         let mut all = Vec::with_capacity(opened.len());
         for dir in opened {
             let path = dir.path().to_path_buf();
@@ -264,6 +265,7 @@ impl Directories {
 /// One flush coordinator per disk.
 #[derive(Default)]
 struct Flushers {
+    options: FlushOptions,
     by_disk: Vec<(DiskId, FlushCoordinator)>,
     threads: Vec<FlushThread>,
 }
@@ -286,7 +288,7 @@ impl Flushers {
         if let Some((_, flusher)) = self.by_disk.iter().find(|(known, _)| *known == disk) {
             return Ok(flusher.clone());
         }
-        let thread = FlushThread::spawn(Arc::clone(fs), path.clone(), FlushOptions::default());
+        let thread = FlushThread::spawn(Arc::clone(fs), path.clone(), self.options.clone());
         let thread = thread.map_err(io)?;
         let flusher = thread.coordinator();
         self.by_disk.push((disk, flusher.clone()));

@@ -77,6 +77,10 @@ impl SyncChoice {
 
     /// A batch of so many files took so long.
     pub(super) fn learn(&mut self, way: Way, files: usize, took: Duration) {
+        // What a batch that is never synced one by one took says nothing about a small one.
+        if way == Way::WholeDisk && files > self.policy.single_limit {
+            return;
+        }
         let (cost, took) = match way {
             Way::Singly => {
                 let count = u32::try_from(files.max(1)).unwrap_or(u32::MAX);
@@ -120,5 +124,7 @@ mod tests {
             choice.learn(Way::WholeDisk, 10, MILLI);
         }
         assert_eq!(choice.choose(10), Way::WholeDisk, "the other one is gone");
+        choice.learn(Way::WholeDisk, 1000, MILLI * 800);
+        assert_eq!(choice.choose(10), Way::WholeDisk, "a large batch has a right to be slow");
     }
 }

@@ -12,6 +12,7 @@ use ottla_coordinator::group::{
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Timestamp, Uuid};
 use ottla_replication::replicas::{History, NewPartition, NodeIdentity, Replicas};
 use ottla_storage::LogSettings;
+use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::fs::{SimFileSystem, SimOptions};
 
@@ -29,12 +30,13 @@ impl Bench {
         let fs = SimFileSystem::new(1, SimOptions::default());
         let identity = NodeIdentity { node: NodeId(0), new_cluster_id: Uuid::from_u128(1) };
         let mut id = 10;
-        let replicas =
-            Replicas::open(Arc::new(fs.clone()), &identity, &[PathBuf::from("/data")], || {
-                id += 1;
-                Uuid::from_u128(id)
-            })
-            .expect("a fresh disk");
+        let (fs_arc, data) = (Arc::new(fs.clone()), [PathBuf::from("/data")]);
+        let flush = FlushOptions::default();
+        let replicas = Replicas::open(fs_arc, &identity, &data, flush, || {
+            id += 1;
+            Uuid::from_u128(id)
+        })
+        .expect("a fresh disk");
         let new = NewPartition {
             name: TopicPartition::new("__consumer_offsets", 0),
             topic_id: Uuid::from_u128(5),

@@ -11,6 +11,7 @@ use ottla_protocol::model::{
 use ottla_protocol::records::{Batch, BatchBuilder, Compression, HEADER, NewRecord};
 use ottla_storage::cleaner::range::CompactionSettings;
 use ottla_storage::cleaner::{MapMemory, Unlimited};
+use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
 use ottla_storage::{AppendOrigin, CleanupPolicy, LeaderAppend, LeaderBatch, LogSettings};
@@ -69,11 +70,13 @@ fn await_flush(partition: &Partition, wanted: impl Fn(&ottla_storage::PartitionL
 #[test]
 fn a_page_cache_topic_is_flushed_when_it_rolls_and_compacted() {
     let sim = SimFileSystem::new(1, SimOptions::default());
-    let fs: Arc<dyn FileSystem> = Arc::new(sim.clone());
+    let fs: Arc<dyn FileSystem> = Arc::new(sim);
     let identity = NodeIdentity { node: NodeId(1), new_cluster_id: Uuid::from_u128(1) };
     let mut ids = 2..;
     let new_id = || Uuid::from_u128(ids.next().unwrap());
-    let replicas = Replicas::open(fs, &identity, &[PathBuf::from("/data")], new_id).unwrap();
+    let replicas =
+        Replicas::open(fs, &identity, &[PathBuf::from("/data")], FlushOptions::default(), new_id)
+            .unwrap();
     let partition = replicas.open_partition(compacted(), now(0)).unwrap();
     let mut end = 0;
     while partition.inspect(|log, _| log.segment_count()).unwrap() < 4 {

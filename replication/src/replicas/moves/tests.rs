@@ -10,6 +10,7 @@ use ottla_protocol::model::{
     TopicPartition, Uuid,
 };
 use ottla_protocol::records::{Batch, BatchBuilder, BatchIter, Compression, HEADER, NewRecord};
+use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions};
 use ottla_storage::fs::{EntryKind, FileSystem, OpenMode};
 use ottla_storage::{
@@ -56,7 +57,7 @@ fn open(sim: &SimFileSystem) -> Replicas {
     let mut ids = 2..;
     let new_id = || Uuid::from_u128(ids.next().unwrap() << 64);
     let paths = [PathBuf::from("/d1"), PathBuf::from("/d2")];
-    Replicas::open(fs, &identity, &paths, new_id).unwrap()
+    Replicas::open(fs, &identity, &paths, FlushOptions::default(), new_id).unwrap()
 }
 
 /// Appends a batch of an idempotent producer; gives its base offset.
