@@ -8,8 +8,12 @@
 //!              (under lock)      (group commit)       (under lock)                (after the lock)
 //! ```
 
+pub mod driver;
 pub mod home;
+pub mod leadership;
+pub mod liveness;
 pub mod partition;
+pub mod peer;
 pub mod raft;
 pub mod replicas;
 pub mod wait;

@@ -1,0 +1,161 @@
+//! The task that watches over peers and groups.
+//!
+//! Owns: the ticks of the liveness judge and of the election driver, and carrying out what they decide.
+//! Never: the decisions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_protocol::model::MonoTime;
+use tokio::time::MissedTickBehavior;
+
+use super::groups::{GroupRpc, GroupStarter};
+use super::links::Links;
+use crate::driver::{Elections, Restarts, Vacancy, leaderless};
+use crate::liveness::{Liveness, LivenessEvent};
+
+/// Between two judgements of liveness; well below the silence that makes a suspect.
+const TICK: Duration = Duration::from_millis(100);
+/// Between two looks at all groups, however much happens.
+const SWEEP_MIN: Duration = Duration::from_millis(20);
+/// For groups to take note of what they are asked to do.
+const ASK_MAX: Duration = Duration::from_secs(1);
+
+pub(crate) struct Driving {
+    links: Arc<Links>,
+    starter: Option<Arc<dyn GroupStarter>>,
+    elections: Elections,
+    restarts: Restarts,
+    swept: MonoTime,
+}
+
+impl Driving {
+    pub(crate) fn new(links: Arc<Links>, starter: Option<Arc<dyn GroupStarter>>) -> Self {
+        let shared = &links.shared;
+        let settings = shared.settings.elections.clone();
+        let now = shared.now();
+        let elections = Elections::new(shared.me, settings, now);
+        Self { elections, restarts: Restarts::default(), starter, swept: now, links }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let shared = Arc::clone(&self.links.shared);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut groups = shared.groups.subscribe();
+        let mut sweep = true;
+        loop {
+            let now = shared.now();
+            let since = now.since(self.swept);
+            if sweep && since < SWEEP_MIN {
+                tokio::time::sleep(SWEEP_MIN - since).await;
+            }
+            if self.judge() || sweep || since >= shared.settings.elections.sweep_every {
+                groups.mark_unchanged();
+                self.sweep();
+                sweep = false;
+            }
+            self.stand().await;
+            let next = self.elections.deadline().map(|due| due.since(shared.now()));
+            tokio::select! {
+                biased;
+                () = shared.stopped() => return,
+                _tick = ticks.tick() => {}
+                Ok(()) = groups.changed() => sweep = true,
+                () = wait(next) => {}
+            }
+        }
+    }
+
+    /// Says whether anything changed.
+    fn judge(&self) -> bool {
+        let shared = &self.links.shared;
+        shared.collect_pulses();
+        let events = shared.liveness.lock().tick(shared.now());
+        for event in &events {
+            match event {
+                LivenessEvent::Suspected(node) => {
+                    tracing::warn!(%node, "a peer is silent and suspected to be gone");
+                    shared.table.suspect(*node);
+                }
+                LivenessEvent::Returned(node) => {
+                    tracing::info!(%node, "a peer is heard");
+                    shared.table.trust(*node);
+                }
+            }
+        }
+        !events.is_empty()
+    }
+
+    /// Looks at all groups: who leads them, and what this node leads.
+    fn sweep(&mut self) {
+        let shared = Arc::clone(&self.links.shared);
+        let now = shared.now();
+        self.swept = now;
+        let liveness = shared.liveness.lock().clone();
+        let running = shared.groups.running();
+        for (id, group) in &running {
+            let local = group.leadership();
+            if local.here {
+                shared.table.claim(*id, local.epoch, group.isr());
+            } else {
+                shared.table.resign(id);
+            }
+            let look = |claim: Option<&_>| leaderless(shared.me, local, claim, |n| liveness.of(n));
+            let Some(cause) = shared.table.look(id, look) else {
+                self.elections.settled(id);
+                continue;
+            };
+            let preference = group.preference();
+            let informed = preference.iter().all(|node| {
+                *node == shared.me
+                    || shared.has_told(*node)
+                    || matches!(liveness.of(*node), Liveness::Suspected { .. })
+            });
+            let vacancy = Vacancy { group: *id, cause, preference: &preference, informed };
+            let random = |below| shared.random_u64() % below;
+            self.elections.vacant(&vacancy, |n| liveness.of(n), now, random);
+        }
+        for id in self.elections.pending() {
+            if running.binary_search_by_key(&id, |(id, _)| *id).is_err() {
+                self.elections.settled(&id);
+            }
+        }
+        self.restart(now);
+    }
+
+    fn restart(&mut self, now: MonoTime) {
+        let shared = &self.links.shared;
+        let Some(starter) = &self.starter else { return };
+        let stopped = shared.groups.all_stopped();
+        let random = |below| shared.random_u64() % below;
+        let due = self.restarts.due(&stopped, &shared.settings.elections, now, random);
+        for id in due {
+            tracing::info!(group = %id, "starting a stopped replica again");
+            tokio::spawn(starter.restart(id));
+        }
+    }
+
+    /// Lets those groups stand for election whose time has come.
+    async fn stand(&mut self) {
+        let shared = &self.links.shared;
+        let due = self.elections.due(shared.now(), |below| shared.random_u64() % below);
+        if due.is_empty() {
+            return;
+        }
+        let groups: Vec<Arc<dyn GroupRpc>> =
+            due.iter().filter_map(|id| shared.groups.get(id)).collect();
+        tracing::debug!(groups = groups.len(), "standing for election");
+        let asking = futures_util::future::join_all(groups.iter().map(|group| group.elect()));
+        if tokio::time::timeout(ASK_MAX, asking).await.is_err() {
+            tracing::warn!("groups take more than {ASK_MAX:?} to begin an election");
+        }
+    }
+}
+
+async fn wait(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span.max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}
