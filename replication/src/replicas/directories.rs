@@ -190,7 +190,10 @@ impl Directories {
                 }
                 // A disk that fails among several is left out; a directory that is not ours is a
                 // mistake that must be seen.
-                Err(error) if error.is_disk_fault() && paths.len() > 1 => {
+                Err(error)
+                    if (error.is_disk_fault() || matches!(error, LogDirError::Io { .. }))
+                        && paths.len() > 1 =>
+                {
                     tracing::error!(path = %path.display(), %error, "log directory is offline");
                     failed.push((path.clone(), error.to_string()));
                 }
