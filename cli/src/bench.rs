@@ -240,7 +240,7 @@ async fn measure(
     }
 }
 
-/// Creates the bench's own topic and waits until every partition has a leader.
+/// Creates the bench's own topic.
 async fn create(client: &Client, common: &Common) -> Result<String, Failure> {
     let name = format!("ottla-bench-{}-{}", std::process::id(), Context::clock().now_ms);
     let configs: Result<Vec<(String, String)>, Failure> = common
@@ -267,19 +267,8 @@ async fn create(client: &Client, common: &Common) -> Result<String, Failure> {
             return Err(Failure::refused(&*name, code, answer.error_message.as_deref()));
         }
     }
-    let mut deadline = client.deadline();
-    loop {
-        let view = client.metadata(Some(&[&name])).await?;
-        let led = view.topic(&name).map_or(0, |topic| {
-            topic.partitions.iter().filter(|partition| partition.leader >= 0).count()
-        });
-        if i32::try_from(led) == Ok(common.partitions) {
-            return Ok(name);
-        }
-        if !deadline.pause().await {
-            return Err(Failure::item(name, "LEADER_NOT_AVAILABLE", "a partition has no leader"));
-        }
-    }
+    client.await_topics(&[&name]).await?;
+    Ok(name)
 }
 
 /// Waits for every thread of a load and adds up what they saw; the first failure ends the load.

@@ -121,6 +121,24 @@ impl Client {
         Ok(view)
     }
 
+    /// Waits a moment until every one of these new topics can be used: a broker may answer before its
+    /// own view of the cluster has a topic. A topic that takes longer is no failure.
+    pub(crate) async fn await_topics(&self, names: &[&str]) -> Result<(), ClientError> {
+        let mut pauses = Deadline { at: Instant::now() + CREATION_PATIENCE, pause: FIRST_PAUSE };
+        loop {
+            let view = self.metadata(Some(names)).await?;
+            let is_there = |name: &&str| {
+                view.topic(name).is_some_and(|topic| {
+                    let led = topic.partitions.iter().all(|partition| partition.leader >= 0);
+                    topic.error.is_none() && led && !topic.partitions.is_empty()
+                })
+            };
+            if names.iter().all(is_there) || !pauses.pause().await {
+                return Ok(());
+            }
+        }
+    }
+
     /// A topic that is about to be written to: brokers with `auto.create.topics.enable` create it
     /// now, and are given a moment for it. `None`: it does not come to exist.
     pub(crate) async fn topic_for_produce(

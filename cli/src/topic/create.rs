@@ -77,6 +77,10 @@ pub(super) async fn run(context: &Context, args: &CreateArgs) -> Result<Report, 
             _ => failures.push(failure(topic, code, answer.error_message.as_deref())),
         }
     }
+    if effect == Effect::Apply && !items.is_empty() {
+        let names: Vec<&str> = items.iter().map(|item: &Item| item.name.as_str()).collect();
+        client.await_topics(&names).await?;
+    }
     let mut report = Report::table("topic create", COLUMNS, rows::all(&items));
     report.dry_run = args.dry_run.dry_run;
     Ok(report.with_errors(failures))

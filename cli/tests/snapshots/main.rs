@@ -151,9 +151,9 @@ fn bench() {
     session.run("bench produce --size 3");
     session.run("bench produce --rounds 0");
     session.run("bench produce --config nonsense");
-    session.run("bench consume --topic snap-none");
-    session.run("topic create snap-bench");
-    session.run("bench consume --topic snap-bench --format json");
+    session.run("bench consume --topic bench-none");
+    session.run("topic create bench-empty");
+    session.run("bench consume --topic bench-empty --format json");
     session.run("topic list ottla-bench-*");
     session.finish();
 }

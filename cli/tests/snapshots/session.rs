@@ -165,6 +165,9 @@ fn without_counts(line: &str) -> String {
             }
         }
     }
+    if line.ends_with("N topic") {
+        line.push('s');
+    }
     line
 }
 

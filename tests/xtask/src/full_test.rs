@@ -14,6 +14,8 @@ use crate::{readme, verify};
 
 /// The scripted clients, and the program that runs them.
 const COMPAT: &str = "tests/compat/run";
+/// What the command line prints, on a real Kafka.
+const SNAPSHOTS: &str = "tests/compat/snapshots";
 /// A text corpus through one client and out of others, across a restart and a kill.
 const CORPUS: &str = "tests/compat/corpus";
 /// Kills under load, each followed by a count of what was acknowledged.
@@ -40,12 +42,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         &mut cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]),
     );
     outcome.check("readme", || readme(root));
-    for (name, program) in [
-        ("clients", COMPAT),
-        ("text corpus", CORPUS),
-        ("kill -9", CRASH),
-        ("differential", DIFFERENTIAL),
-    ] {
+    outcome.check("clients", || {
+        Ok(compat(root, &[]).err().map(|error| format!("{error:#}")).into_iter().collect())
+    });
+    for (name, program) in
+        [("text corpus", CORPUS), ("kill -9", CRASH), ("differential", DIFFERENTIAL)]
+    {
         outcome.check(name, || {
             let error = script(root, program, &[]).err();
             Ok(error.map(|error| format!("{error:#}")).into_iter().collect())
@@ -54,9 +56,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     outcome.finish()
 }
 
-/// Runs the clients people use against the broker of this tree; `arguments` go to the runner.
+/// Runs the clients people use against the broker of this tree, and our own command line against a
+/// real Kafka; with `arguments` only the clients, whose runner gets them.
 pub(crate) fn compat(root: &Path, arguments: &[String]) -> Result<()> {
-    script(root, COMPAT, arguments)
+    script(root, COMPAT, arguments)?;
+    if !arguments.is_empty() {
+        return Ok(());
+    }
+    steps::run(Command::new("python3").arg(SNAPSHOTS).current_dir(root))
 }
 
 /// Compares the broker of this tree with a real Kafka; `arguments` go to the program.

@@ -16,6 +16,7 @@ mod reference;
 mod shapes;
 mod source;
 mod steps;
+mod tables;
 mod tidy;
 mod verify;
 mod workspace;
@@ -29,6 +30,7 @@ const USAGE: &str = "cargo xtask TASK, where TASK is one of
   compat [ARGS]     the clients people use against the broker of this tree
   differential      the same requests to a real Kafka and to the broker of this tree
   readme            what README.md shows, run and compared
+  tables            write README.md's tables from tests/evidence; --check compares only
   config-reference  write config/reference.md; --check compares only
   shapes            write protocol/src/guard/shapes.rs; see its module";
 
@@ -55,6 +57,8 @@ fn run(args: &[String]) -> Result<()> {
         "differential" => return full_test::differential(&root, args),
         "readme" => steps.check(task, || full_test::readme(&root)),
         "shapes" => return shapes::run(args),
+        "tables" if !check_only => return tables::write(&root),
+        "tables" => steps.check(task, || tables::check(&root)),
         "config-reference" if !check_only => return reference::write(&root),
         "config-reference" => steps.check(task, || reference::check(&root)),
         "tidy" => steps.check(task, || tidy::check(&root)),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::metadata::Metadata;
 use crate::steps::{Steps, cargo};
-use crate::{layering, licences, reference, shapes, tidy};
+use crate::{layering, licences, reference, shapes, tables, tidy};
 
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut steps = Steps::default();
@@ -17,6 +17,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         Ok(licences::check(&Metadata::load(root)?, &licences::Rules::load(root)?))
     });
     steps.check("config reference", || reference::check(root));
+    steps.check("tables", || tables::check(root));
     steps.check("shapes", || {
         let stale = shapes::run(&["--check".to_owned()]).err();
         Ok(stale.map(|error| format!("{error:#}")).into_iter().collect())
