@@ -8,7 +8,7 @@
 //!   | head | payload
 //! ```
 //!
-//! The crc covers what stands behind it up to the end of the head; payloads are record batches, which
+//! The crc covers the length, and what stands behind it up to the end of the head; payloads are record batches, which
 //! have checksums of their own that the log checks. The sequence counts the frames of one direction of
 //! a connection: a frame that was lost or repeated on the way ends the connection.
 //!
@@ -130,7 +130,7 @@ impl OutFrame {
             *place = kind as u8;
         }
         put_u32(&mut head, CRC_FROM + 9, head_bytes);
-        let crc = crc32c::crc32c(head.get(CRC_FROM..).unwrap_or_default());
+        let crc = checksum(len - PREFIX, head.get(CRC_FROM..).unwrap_or_default());
         put_u32(&mut head, PREFIX + 4, crc as usize);
         Self { head, payload, len }
     }
@@ -146,6 +146,11 @@ impl OutFrame {
             .chain(self.payload)
             .filter(|piece| !piece.is_empty())
     }
+}
+
+fn checksum(len: usize, covered: &[u8]) -> u32 {
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    crc32c::crc32c_append(crc32c::crc32c(&len.to_be_bytes()), covered)
 }
 
 fn put_u32(head: &mut [u8], at: usize, value: usize) {
@@ -198,7 +203,7 @@ impl FrameReader {
             return Err(CodecError::Short("a frame").into());
         }
         let covered = crc_of.get(..FRAME_HEAD - CRC_FROM + head_bytes).unwrap_or_default();
-        if crc32c::crc32c(covered) != crc {
+        if checksum(len, covered) != crc {
             return Err(CodecError::Checksum.into());
         }
         if sequence != self.sequence {

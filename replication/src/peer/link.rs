@@ -200,10 +200,15 @@ impl Link {
                     }
                 }
             }
+            // A peer that shows itself is met sooner, but never at once: two that wake each other and fail
+            // would go on without end.
+            let whole = shared.jittered(pause);
+            let part = whole.min(shared.settings.reconnect_min / 2);
+            tokio::time::sleep(part).await;
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(shared.jittered(pause)) => {}
+                () = tokio::time::sleep(whole - part) => {}
             }
             pause = (pause * 2).min(shared.settings.reconnect_max);
         }

@@ -15,6 +15,7 @@ use ottla_protocol::records::{Batch as RecordBatch, BatchBuilder, Compression, H
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+use ottla_storage::log_dir::DirHealth;
 use ottla_storage::{
     AfterRecoveryPoint, AppendOrigin, LeaderBatch, LogResources, LogSettings, OpenContext,
     PartitionLog,
@@ -22,6 +23,7 @@ use ottla_storage::{
 use tokio::task::JoinHandle;
 
 use super::network::{Dice, Factory, Net};
+use crate::home::Home;
 use crate::partition::{
     Copies, Outcome, Partition, PartitionParts, Submission, SubmittedBatch, Until,
 };
@@ -128,7 +130,11 @@ impl Cluster {
             epoch: LeaderEpoch(0),
             copies: Copies::Several,
             durability: Durability::Fsync,
-            flusher: flusher.clone(),
+            home: Home {
+                flusher: flusher.clone(),
+                health: Arc::new(DirHealth::new(dir().to_owned())),
+                alarm: Arc::default(),
+            },
             flush_is_free: false,
         });
         let parts = GroupParts {
