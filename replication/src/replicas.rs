@@ -17,11 +17,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_config::topic::Durability;
-use ottla_protocol::model::{LeaderEpoch, NodeId, Now, TopicPartition, Uuid, kafka_uuid_text};
+use ottla_protocol::model::{
+    LeaderEpoch, NodeId, Now, Offset, TopicPartition, Uuid, kafka_uuid_text,
+};
 use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
 use ottla_storage::log_dir::{FolderName, FolderStage, LogDirError};
-use ottla_storage::{LogError, LogResources, LogSettings, OpenContext, PartitionLog, Shutdown};
+use ottla_storage::{
+    AfterRecoveryPoint, LogError, LogResources, LogSettings, OpenContext, PartitionLog, Shutdown,
+};
 use parking_lot::RwLock;
 
 use self::directories::{Directories, Directory};
@@ -29,6 +33,7 @@ pub use self::failures::FailedDirectory;
 use self::moves::Moves;
 pub use self::moves::{AlterDirectoryError, FutureReplica, MoveStep};
 use crate::partition::{Copies, Partition, PartitionParts};
+use crate::raft::GroupId;
 use crate::raft::journal::{Journal, JournalError};
 
 /// Open files that all logs share; beyond it the least recently used are closed.
@@ -258,8 +263,18 @@ impl Replicas {
         now: Now,
     ) -> Result<PartitionLog, LogError> {
         let path = directory.log_dir().partition_path(&new.name);
+        let mut recovery_point = directory.recovery_point(&new.name);
+        let mut after_recovery_point = AfterRecoveryPoint::Report;
+        if new.copies == Copies::Several {
+            // What lies behind it was never acknowledged, or only moments ago; peers have the rest.
+            after_recovery_point = AfterRecoveryPoint::Cut;
+            let group = GroupId { topic: new.topic_id, partition: new.name.partition };
+            let known = directory.journal(&self.fs).ok().and_then(|journal| journal.group(group));
+            recovery_point = recovery_point.max(known.map_or(Offset::ZERO, |group| group.synced));
+        }
         let context = OpenContext {
-            recovery_point: directory.recovery_point(&new.name),
+            recovery_point,
+            after_recovery_point,
             log_start: directory.log_start(&new.name),
             shutdown: if directory.was_clean() { Shutdown::Clean } else { Shutdown::Unclean },
             topic_id: new.topic_id,

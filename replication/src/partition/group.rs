@@ -13,7 +13,9 @@ use bytes::Bytes;
 use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Now, Offset};
 use ottla_protocol::records::HEADER;
-use ottla_storage::{AppendError, AppendInfo, LeaderAppend, LogError, LogSlice, MinOneBatch};
+use ottla_storage::{
+    AppendError, AppendInfo, DeletedSegment, LeaderAppend, LogError, LogSlice, MinOneBatch,
+};
 
 use super::submission::{Submission, Until};
 use super::{Partition, PartitionError, Serving, Woken};
@@ -26,6 +28,8 @@ pub(crate) trait GroupLogEvents: Send + Sync {
     fn flushed(&self, flushed: Offset);
     /// A flush failed: nothing more becomes durable in this process.
     fn failed(&self);
+    /// The end of the last entry that is purged.
+    fn purged(&self) -> Offset;
 }
 
 /// Who decides what is committed.
@@ -186,6 +190,48 @@ impl Partition {
         state.log.truncate_to(offset, now)?;
         self.log_end.store(state.log.log_end().get(), Ordering::Release);
         Ok(())
+    }
+
+    /// Makes a damaged log whole again by cutting it at `offset`, before a group runs on it.
+    pub(crate) fn cut_damage(&self, offset: Offset, now: Now) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let end = state.log.truncate_to(offset, now)?;
+        self.log_end.store(end.get(), Ordering::Release);
+        state.high_watermark = state.high_watermark.min(end).max(state.log.log_start());
+        self.high_watermark.store(state.high_watermark.get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// What retention and compaction may touch: below it no follower is sent entries.
+    #[must_use]
+    pub fn settled(&self) -> Offset {
+        let state = self.state.lock();
+        match &state.rule {
+            Rule::Solo => state.high_watermark,
+            Rule::Group(events) => {
+                let purged = events.upgrade().map_or(Offset::ZERO, |events| events.purged());
+                purged.min(state.high_watermark)
+            }
+        }
+    }
+
+    /// Lets go of what retention says. A group has to let go of the entries first: the segments follow
+    /// when it has.
+    ///
+    /// # Errors
+    /// The log's; or the partition is deleted.
+    pub fn apply_retention(&self, now: Now) -> Result<Vec<DeletedSegment>, PartitionError> {
+        let settled = self.settled();
+        let (deleted, wanted) = self.maintain(|log, marks| {
+            let deleted = log.delete_old_segments(now, settled)?;
+            Ok::<_, LogError>((deleted, log.retention_end(now, marks.high_watermark)?))
+        })??;
+        if wanted > settled
+            && let Some(group) = self.group()
+        {
+            group.settle(wanted);
+        }
+        Ok(deleted)
     }
 
     /// Empties the log, which goes on at `start`, of which everything below is committed elsewhere.

@@ -81,6 +81,9 @@ impl GroupSettings {
             // twice.
             enable_leader_restore: Some(Defect::LeaderRestore.is_active()),
             enable_pre_vote: Some(true),
+            // A follower whose log became shorter, through damage or a power cut under
+            // `ottla.durability=page-cache`, is sent again what it lost; without it the leader ends.
+            allow_log_reversion: Some(true),
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,
             purge_batch_size: 1,
@@ -156,6 +159,7 @@ pub struct Group {
     pump: Arc<Pump>,
     progress: Mutex<Progress>,
     lease: Duration,
+    runtime: tokio::runtime::Handle,
 }
 
 impl std::fmt::Debug for Group {
@@ -187,7 +191,8 @@ impl Group {
             .map_err(|error| GroupError::Stopped(id, error.to_string()))?;
         let pump = Pump::new(raft.clone(), Arc::clone(&log), settings.lease);
         let lease = settings.lease;
-        let group = Arc::new(Self { raft, log, pump, progress: Mutex::default(), lease });
+        let runtime = tokio::runtime::Handle::current();
+        let group = Arc::new(Self { raft, log, pump, progress: Mutex::default(), lease, runtime });
         group.log.partition.set_group(&group);
         Ok(group)
     }
@@ -281,6 +286,9 @@ impl Group {
     /// Asks for an election, after a pre-vote. Nothing happens where this replica has no vote, or
     /// while a leader's lease may be valid.
     pub async fn elect(&self) {
+        if !self.log.may_vote() {
+            return;
+        }
         if let Err(error) = self.raft.trigger().elect(true).await {
             tracing::debug!(group = %self.id(), %error, "no election");
         }
@@ -439,6 +447,9 @@ impl Group {
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> Result<VoteResponse<TypeConfig>, GroupError> {
+        if !self.log.may_vote() {
+            return Ok(self.no_vote(request.vote));
+        }
         self.raft.vote(request).await.map_err(|error| self.ended(&error))
     }
 
@@ -448,6 +459,9 @@ impl Group {
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> Result<VoteResponse<TypeConfig>, GroupError> {
+        if !self.log.may_vote() {
+            return Ok(self.no_vote(request.vote));
+        }
         self.raft.pre_vote(request).await.map_err(|error| self.ended(&error))
     }
 
@@ -468,6 +482,10 @@ impl Group {
         &self,
         request: TransferLeaderRequest<TypeConfig>,
     ) -> Result<TransferLeaderResponse<TypeConfig>, GroupError> {
+        if !self.log.may_vote() {
+            let text = "this replica has to get back what it lost before it may lead".to_owned();
+            return Err(GroupError::Refused(self.id(), text));
+        }
         self.raft.handle_transfer_leader(request).await.map_err(|error| self.stopped(&error))
     }
 
@@ -487,6 +505,30 @@ impl Group {
         self.log.anchor(&mut self.log.applied.lock());
         self.log.note_stopped();
         self.log.partition.leave_group();
+    }
+
+    /// The answer of a replica that forgot what it promised.
+    fn no_vote(&self, asked: Vote) -> VoteResponse<TypeConfig> {
+        let last = self.log.with_map(|map| map.last().map(|point| point.log_id()));
+        VoteResponse::new(self.log.vote().unwrap_or(asked), last, false)
+    }
+
+    /// Lets go of the entries whose records all lie below `offset`, as far as they are applied: a
+    /// follower that lacks them is told where the log goes on instead.
+    pub fn settle(self: &Arc<Self>, offset: Offset) {
+        let applied = self.log.applied.lock().last;
+        let point = self.log.with_map(|map| map.ending_by(offset));
+        let Some(point) = point.filter(|point| applied.is_some_and(|a| point.index <= a.index))
+        else {
+            return;
+        };
+        *self.log.snapshot_target.lock() = Some(point);
+        let group = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if let Err(error) = group.raft.trigger().snapshot().await {
+                tracing::debug!(group = %group.id(), %error, "no snapshot");
+            }
+        });
     }
 
     fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {

@@ -10,9 +10,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use openraft::storage::IOFlushed;
-use ottla_protocol::model::{LeaderEpoch, Now, Offset};
+use ottla_protocol::model::{LeaderEpoch, MonoTime, Now, Offset};
 use parking_lot::Mutex;
 
 use super::defects::Defect;
@@ -40,6 +41,8 @@ pub type LeadershipListener = Arc<dyn Fn(GroupId, Leadership) + Send + Sync>;
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
+/// How often it is noted how far the log is durable.
+const SYNCED_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of records between two anchors.
 const ANCHOR_BYTES: u64 = 1 << 20;
 
@@ -56,6 +59,8 @@ struct Flushes {
     /// Below it the log is durable.
     flushed: Offset,
     failed: bool,
+    /// When it was noted last, and how far.
+    noted: (MonoTime, Offset),
 }
 
 struct Role {
@@ -89,6 +94,8 @@ pub(crate) struct GroupLog {
     pub(super) snapshot_target: Mutex<Option<Point>>,
     /// The snapshot that was built last.
     pub(super) built: Mutex<Option<(Point, StoredMembership)>>,
+    /// Entries of terms up to this one may have been acknowledged here and be lost.
+    suspect: Option<u64>,
 }
 
 /// Why a replica's log cannot be used.
@@ -98,8 +105,6 @@ pub enum RecoverError {
     Map(#[from] MapError),
     #[error("the log begins at {start}, beyond the purge point's {purged}")]
     StartsLate { start: Offset, purged: Offset },
-    #[error("the log is damaged: {0}")]
-    Damaged(Box<ottla_storage::Damage>),
     #[error(transparent)]
     Partition(#[from] crate::partition::PartitionError),
     #[error(transparent)]
@@ -135,10 +140,7 @@ impl GroupLog {
             journal.commit(&[Record::Purge(id, point, members)]).await?;
             records = journal.group(id).unwrap_or_default();
         }
-        partition.inspect(|log, _| match log.health() {
-            ottla_storage::LogHealth::Damaged(damage) => Err(RecoverError::Damaged(damage.clone())),
-            _ => Ok(()),
-        })??;
+        cut_damage(id, &partition, &journal, &mut records, clock()).await?;
         let (map, lost) = rebuild(&partition, &records)?;
         let anchors_lost = records.anchors.last_key_value().is_some_and(|(i, _)| *i >= map.next());
         if lost.is_some() || anchors_lost {
@@ -181,6 +183,7 @@ impl GroupLog {
             listeners: Mutex::default(),
             snapshot_target: Mutex::new(None),
             built: Mutex::new(None),
+            suspect: records.suspect,
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
         let committed = applied.map_or(Offset::ZERO, |point| point.end);
@@ -437,6 +440,31 @@ impl GroupLog {
         }
     }
 
+    /// Notes now and then how far the log is durable: after a crash, damage below is told from what was
+    /// never promised.
+    fn note_synced(&self) {
+        let now = self.now().mono;
+        {
+            let flushes = self.flushes.lock();
+            let (at, offset) = flushes.noted;
+            if flushes.flushed <= offset || now.since(at) < SYNCED_EVERY {
+                return;
+            }
+        }
+        let point = self.partition.inspect(|log, _| log.recovery_point());
+        let Ok(point) = point else { return };
+        self.flushes.lock().noted = (now, point);
+        if let Err(error) = self.journal.write(&[Record::Synced(self.id, point)]) {
+            tracing::debug!(group = %self.id, %error, "the recovery point is not noted");
+        }
+    }
+
+    /// Whether this replica remembers all that it ever acknowledged.
+    pub(super) fn may_vote(&self) -> bool {
+        let Some(suspect) = self.suspect else { return true };
+        self.map.lock().last().is_some_and(|last| last.term > suspect)
+    }
+
     /// Removes the entries from `first` on. Durable on return.
     pub(super) async fn truncate(&self, first: u64) -> io::Result<()> {
         let offset = {
@@ -481,6 +509,10 @@ impl GroupLog {
         let members = self.membership_at(point.index);
         self.journal.commit(&[Record::Purge(self.id, point, members)]).await?;
         self.map.lock().purge(point);
+        // What retention waited for.
+        if let Err(error) = self.partition.apply_retention(self.now()) {
+            tracing::error!(group = %self.id, %error, "retention failed");
+        }
         Ok(())
     }
 
@@ -539,6 +571,11 @@ impl GroupLogEvents for GroupLog {
             flushes.flushed = flushes.flushed.max(flushed);
         }
         self.settle();
+        self.note_synced();
+    }
+
+    fn purged(&self) -> Offset {
+        self.map.lock().purged().map_or(Offset::ZERO, |point| point.end)
     }
 
     fn failed(&self) {
@@ -566,6 +603,31 @@ fn membership_at(
         RecordlessKind::Blank | RecordlessKind::LogStart(_) => None,
     });
     found.or_else(|| purged.map(|(_, members)| members.clone())).unwrap_or_default()
+}
+
+/// Cuts a log that is damaged where it was durable, and notes that this replica forgot what it had
+/// promised: it votes for nobody before its peers have given it all that again.
+async fn cut_damage(
+    id: GroupId,
+    partition: &Partition,
+    journal: &Arc<Journal>,
+    records: &mut GroupRecords,
+    now: Now,
+) -> Result<(), RecoverError> {
+    let damage = partition.inspect(|log, _| match log.health() {
+        ottla_storage::LogHealth::Damaged(damage) => Some(damage.clone()),
+        _ => None,
+    })?;
+    let Some(damage) = damage else { return Ok(()) };
+    let term = records.vote.map_or(u64::MAX, |vote| vote.leader_id.term);
+    tracing::error!(group = %id, %damage, "cutting the log; its peers have to give back what was lost");
+    if !Defect::CutDamage.is_active() {
+        journal.commit(&[Record::Suspect(id, term)]).await?;
+        records.suspect = Some(term);
+    }
+    let purged = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
+    partition.cut_damage(damage.from.max(purged), now)?;
+    Ok(())
 }
 
 fn rebuild(

@@ -79,10 +79,13 @@ impl Replicas {
                 return None;
             }
             let cleaned = placed.directory.cleaned(name);
+            // A group's entries are the log's batches: those that it may still send must stay.
+            let settled = placed.partition.settled();
             let (range, unflushed) = placed
                 .partition
                 .inspect(|log, marks| {
-                    let range = log.cleanable(cleaned, marks.last_stable, &settings, now.wall);
+                    let range =
+                        log.cleanable(cleaned, marks.last_stable.min(settled), &settings, now.wall);
                     (range, log.closed_needs_flush())
                 })
                 .ok()?;

@@ -10,23 +10,21 @@ use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
 
 use super::directories::Directory;
 use super::{Placed, Replicas};
+use crate::partition::PartitionError;
 
 impl Replicas {
     /// Rolls and deletes what the topics' retention says.
     pub fn apply_retention(&self, now: Now) {
         for partition in self.all() {
-            let deleted =
-                partition.maintain(|log, marks| log.delete_old_segments(now, marks.high_watermark));
-            match deleted {
-                Ok(Ok(deleted)) if !deleted.is_empty() => {
+            match partition.apply_retention(now) {
+                Ok(deleted) if !deleted.is_empty() => {
                     tracing::info!(partition = %partition.name(), segments = deleted.len(),
                         "retention deleted segments");
                 }
-                Ok(Err(error)) => {
+                Err(PartitionError::Deleted(_)) | Ok(_) => {}
+                Err(error) => {
                     tracing::error!(partition = %partition.name(), %error, "retention failed");
-                    partition.note(&error);
                 }
-                Ok(Ok(_)) | Err(_) => {}
             }
         }
     }

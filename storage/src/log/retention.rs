@@ -225,11 +225,41 @@ impl PartitionLog {
         Ok(deleted)
     }
 
-    /// Why the first segment is to go, if it is.
+    /// The offset up to which [`delete_old_segments`](Self::delete_old_segments) would delete now; the
+    /// log start where nothing is old.
+    ///
+    /// # Errors
+    ///
+    /// A segment's timestamps cannot be read.
+    pub fn retention_end(&self, now: Now, bound: Offset) -> Result<Offset, LogError> {
+        let mut end = self.log_start;
+        let mut left = self.size_bytes();
+        for index in 0..self.segments.len() {
+            if self.is_old(index, left, now, bound)?.is_none() {
+                break;
+            }
+            left = left.saturating_sub(self.segments[index].size());
+            end = end.max(self.segment_end(index));
+        }
+        Ok(end)
+    }
+
     fn first_is_old(&self, now: Now, bound: Offset) -> Result<Option<DeletionReason>, LogError> {
-        let first = &self.segments[0];
-        let only = self.segments.len() == 1;
-        let end = self.segment_end(0);
+        self.is_old(0, self.size_bytes(), now, bound)
+    }
+
+    /// Why a segment is to go, if it is and those before it are gone. `total` counts the bytes from it
+    /// on.
+    fn is_old(
+        &self,
+        index: usize,
+        total: u64,
+        now: Now,
+        bound: Offset,
+    ) -> Result<Option<DeletionReason>, LogError> {
+        let first = &self.segments[index];
+        let only = self.segments.len() == index + 1;
+        let end = self.segment_end(index);
         if end > bound || (only && first.size() == 0) {
             return Ok(None);
         }
@@ -240,7 +270,7 @@ impl PartitionLog {
             return Ok(None);
         }
         if let Some(limit) = self.settings.retention_bytes
-            && self.size_bytes().saturating_sub(first.size()) >= limit
+            && total.saturating_sub(first.size()) >= limit
             && first.size() > 0
         {
             return Ok(Some(DeletionReason::Size));

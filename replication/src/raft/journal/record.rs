@@ -26,6 +26,11 @@ pub enum Record {
     Restart(GroupId, Point, StoredMembership),
     /// A committed entry with where its records end: applied up to here, and a place to count from.
     Anchor(GroupId, Point),
+    /// The log is durable up to here, and was when this was written: what is missing below is damage.
+    Synced(GroupId, Offset),
+    /// This replica lost entries that it had acknowledged, of terms up to this one: it gives no vote
+    /// before it has an entry of a later term.
+    Suspect(GroupId, u64),
     /// The group is gone.
     Forget(GroupId),
 }
@@ -70,6 +75,8 @@ const PURGE: u8 = 4;
 const RESTART: u8 = 5;
 const ANCHOR: u8 = 6;
 const FORGET: u8 = 7;
+const SYNCED: u8 = 8;
+const SUSPECT: u8 = 9;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
@@ -85,6 +92,8 @@ impl Record {
             | Self::Purge(group, ..)
             | Self::Restart(group, ..)
             | Self::Anchor(group, _)
+            | Self::Synced(group, _)
+            | Self::Suspect(group, _)
             | Self::Forget(group) => *group,
         }
     }
@@ -97,6 +106,8 @@ impl Record {
             Self::Purge(..) => PURGE,
             Self::Restart(..) => RESTART,
             Self::Anchor(..) => ANCHOR,
+            Self::Synced(..) => SYNCED,
+            Self::Suspect(..) => SUSPECT,
             Self::Forget(_) => FORGET,
         };
         out.push(kind);
@@ -119,6 +130,8 @@ impl Record {
                 put_stored(out, members);
             }
             Self::Anchor(_, point) => put_point(out, point),
+            Self::Synced(_, offset) => out.extend_from_slice(&offset.get().to_le_bytes()),
+            Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
             Self::Forget(_) => {}
         }
     }
@@ -150,6 +163,8 @@ impl Record {
             RESTART => Self::Restart(group, from.point()?, from.stored()?),
             ANCHOR => Self::Anchor(group, from.point()?),
             FORGET => Self::Forget(group),
+            SYNCED => Self::Synced(group, from.offset()?),
+            SUSPECT => Self::Suspect(group, from.u64()?),
             _ => return None,
         };
         from.0.is_empty().then_some(record)

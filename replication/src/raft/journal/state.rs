@@ -20,6 +20,10 @@ pub struct GroupRecords {
     pub recordless: BTreeMap<u64, Recordless>,
     /// Committed entries by index: their terms and where their records end.
     pub anchors: BTreeMap<u64, (u64, Offset)>,
+    /// The log was durable up to here at least.
+    pub synced: Offset,
+    /// Entries of terms up to this one may have been acknowledged here and be lost.
+    pub suspect: Option<u64>,
 }
 
 impl GroupRecords {
@@ -39,6 +43,8 @@ impl GroupRecords {
                 self.recordless.insert(*index, entry.clone());
             }
             Record::Truncate(_, first) => {
+                // The log knows of its own cuts; this offset may be among what was cut.
+                self.synced = Offset::ZERO;
                 self.recordless.split_off(first);
                 self.anchors.split_off(first);
             }
@@ -51,10 +57,13 @@ impl GroupRecords {
             }
             Record::Restart(_, point, members) => {
                 self.restarting = true;
+                self.synced = Offset::ZERO;
                 self.recordless.clear();
                 self.anchors.clear();
                 self.purge(*point, members);
             }
+            Record::Synced(_, offset) => self.synced = *offset,
+            Record::Suspect(_, term) => self.suspect = Some(*term),
             Record::Anchor(_, point) => {
                 self.anchors.insert(point.index, (point.term, point.end));
             }
@@ -82,6 +91,10 @@ impl GroupRecords {
         records.extend(anchors.map(|(index, (term, end))| {
             Record::Anchor(group, Point { index: *index, term: *term, end: *end })
         }));
+        if self.synced > Offset::ZERO {
+            records.push(Record::Synced(group, self.synced));
+        }
+        records.extend(self.suspect.map(|term| Record::Suspect(group, term)));
         records
     }
 }

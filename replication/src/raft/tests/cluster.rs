@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
 use ottla_config::topic::Durability;
 use ottla_protocol::model::{
     LeaderEpoch, MonoTime, NodeId, Now, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp,
@@ -56,6 +57,15 @@ pub(super) struct Cluster {
     pub(super) dice: Dice,
     pub(super) settings: LogSettings,
     start: tokio::time::Instant,
+    alone: Option<GroupParts>,
+}
+
+pub(super) fn home(flusher: &FlushCoordinator) -> Home {
+    Home {
+        flusher: flusher.clone(),
+        health: Arc::new(DirHealth::new(dir().into())),
+        alarm: Arc::new(tokio::sync::Notify::new()),
+    }
 }
 
 fn dir() -> &'static Path {
@@ -77,16 +87,23 @@ impl Cluster {
             dice: Dice::new(seed ^ 0xbeef),
             settings: LogSettings { segment_bytes: 4096, ..LogSettings::default() },
             start: tokio::time::Instant::now(),
+            alone: None,
         }
     }
 
     /// Three voters that are up and have a leader.
     pub(super) async fn formed(seed: u64) -> Self {
-        let mut cluster = Self::new(seed, 3);
+        Self::formed_of(seed, 3).await
+    }
+
+    /// The same, with more nodes that are not up yet.
+    pub(super) async fn formed_of(seed: u64, nodes: i32) -> Self {
+        let mut cluster = Self::new(seed, nodes);
         for node in 0..3 {
             cluster.start(node).await.unwrap();
         }
-        let voters: BTreeSet<ReplicaId> = cluster.nodes.iter().map(|node| node.id).collect();
+        let voters: BTreeSet<ReplicaId> =
+            cluster.nodes.iter().take(3).map(|node| node.id).collect();
         for node in 0..3 {
             cluster.group(node).initialize(voters.clone()).await.unwrap();
         }
@@ -100,9 +117,68 @@ impl Cluster {
 
     /// Starts a node from what its disk holds.
     pub(super) async fn start(&mut self, node: usize) -> Result<(), GroupError> {
+        let seed = self.dice.next();
+        let (parts, flusher) = self.open(node, Copies::Several)?;
+        let flushing = tokio::spawn(flush(flusher, Dice::new(seed)));
+        let id = self.nodes[node].id;
+        let factory = Factory { net: self.net.clone(), me: id };
+        let partition = Arc::clone(&parts.partition);
+        let group = match Group::start(parts, factory).await {
+            Ok(group) => group,
+            Err(error) => {
+                flushing.abort();
+                return Err(error);
+            }
+        };
+        self.net.attach(&group);
+        let driving = tokio::spawn(drive(Arc::clone(&group), self.net.clone(), Dice::new(!seed)));
+        let running = Running { group, partition, tasks: vec![flushing, driving] };
+        self.nodes[node].running = Some(running);
+        Ok(())
+    }
+
+    /// The drivers rest: no heartbeats, no elections.
+    pub(super) fn quiet(&self) {
+        for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+            running.tasks[1].abort();
+        }
+    }
+
+    /// Starts a node's partition as the only replica.
+    pub(super) async fn start_alone(&mut self, node: usize) {
+        let seed = self.dice.next();
+        let (parts, flusher) = self.open(node, Copies::One).unwrap();
+        tokio::spawn(flush(flusher, Dice::new(seed)));
+        self.alone = Some(parts);
+        tokio::task::yield_now().await;
+    }
+
+    pub(super) fn alone(&self, _: usize) -> &Arc<Partition> {
+        &self.alone.as_ref().expect("it runs alone").partition
+    }
+
+    /// Makes the lonely partition a group.
+    pub(super) async fn adopt(&mut self, node: usize) {
+        let parts = self.alone.take().expect("it runs alone");
+        Group::adopt(&parts).await.unwrap();
+        let id = self.nodes[node].id;
+        let partition = Arc::clone(&parts.partition);
+        let factory = Factory { net: self.net.clone(), me: id };
+        let group = Group::start(parts, factory).await.unwrap();
+        self.net.attach(&group);
+        let driving = drive(Arc::clone(&group), self.net.clone(), Dice::new(1));
+        let nothing = tokio::spawn(async {});
+        let tasks = vec![nothing, tokio::spawn(driving)];
+        self.nodes[node].running = Some(Running { group, partition, tasks });
+    }
+
+    fn open(
+        &mut self,
+        node: usize,
+        copies: Copies,
+    ) -> Result<(GroupParts, FlushCoordinator), GroupError> {
         let settings = self.settings.clone();
         let start = self.start;
-        let seed = self.dice.next();
         let Node { id, fs, running } = &mut self.nodes[node];
         assert!(running.is_none(), "{id} runs");
         let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
@@ -110,7 +186,9 @@ impl Cluster {
             FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
         let journal = Journal::open(Arc::clone(&fs), dir(), flusher.clone())
             .map_err(|error| std::io::Error::other(error.to_string()))?;
+        let synced = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
         let context = OpenContext {
+            recovery_point: synced,
             after_recovery_point: AfterRecoveryPoint::Cut,
             topic_id: GROUP.topic,
             ..OpenContext::new(now_since(start), LogResources::new(64, 1 << 20))
@@ -128,13 +206,9 @@ impl Cluster {
             node: id.node,
             log,
             epoch: LeaderEpoch(0),
-            copies: Copies::Several,
+            copies,
             durability: Durability::Fsync,
-            home: Home {
-                flusher: flusher.clone(),
-                health: Arc::new(DirHealth::new(dir().to_owned())),
-                alarm: Arc::default(),
-            },
+            home: home(&flusher),
             flush_is_free: false,
         });
         let parts = GroupParts {
@@ -144,19 +218,22 @@ impl Cluster {
             journal,
             settings: GroupSettings::new(Arc::new(move || now_since(start))),
         };
-        let flushing = tokio::spawn(flush(flusher, Dice::new(seed)));
-        let factory = Factory { net: self.net.clone(), me: *id };
-        let group = match Group::start(parts, factory).await {
-            Ok(group) => group,
-            Err(error) => {
-                flushing.abort();
-                return Err(error);
-            }
-        };
-        self.net.attach(&group);
-        let driving = tokio::spawn(drive(Arc::clone(&group), self.net.clone(), Dice::new(!seed)));
-        *running = Some(Running { group, partition, tasks: vec![flushing, driving] });
-        Ok(())
+        Ok((parts, flusher))
+    }
+
+    /// A bit of what was durable turns over while the node is down; false where there is nothing yet.
+    pub(super) fn rot(&mut self, node: usize) -> bool {
+        let draw = self.dice.next();
+        let fs = &self.nodes[node].fs;
+        let path = dir().join("topic-0");
+        let Ok(entries) = fs.list(&path) else { return false };
+        let logs: Vec<_> =
+            entries.iter().filter(|e| e.name.ends_with(".log") && e.len > 0).collect();
+        if logs.is_empty() {
+            return false;
+        }
+        let log = logs[(draw % logs.len() as u64) as usize];
+        fs.flip_bit(&path.join(&log.name), (draw >> 8) % (log.len * 8)).is_ok()
     }
 
     /// The node loses power, and with it whatever was not synced.
@@ -216,7 +293,10 @@ impl Cluster {
     pub(super) fn state(&self) -> Vec<String> {
         let up = self.nodes.iter().filter_map(|node| node.running.as_ref());
         up.map(|running| {
-            format!("{:?} {:?}", running.group.leadership(), running.partition.watermarks())
+            let metrics = running.group.raft().metrics();
+            let metrics = metrics.borrow_watched().to_string();
+            let marks = running.partition.watermarks();
+            format!("\n{:?} {marks:?} {metrics}", running.group.leadership())
         })
         .collect()
     }

@@ -293,11 +293,6 @@ fn a_vote_that_is_not_synced_is_found() {
 }
 
 #[test]
-fn a_leader_that_goes_on_after_a_restart_is_found() {
-    finds(Defect::LeaderRestore, 200);
-}
-
-#[test]
 fn a_missing_dedup_is_found() {
     finds(Defect::NoDedup, 200);
 }

@@ -10,11 +10,9 @@ use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Now, Timestamp, TopicPartition, Uuid};
 use ottla_storage::flush::FlushCoordinator;
 use ottla_storage::fs::{FileSystem, MemoryFileSystem};
-use ottla_storage::log_dir::DirHealth;
 use ottla_storage::{LogResources, LogSettings, OpenContext, PartitionLog};
 
-use super::cluster::{GROUP, replica};
-use crate::home::Home;
+use super::cluster::{GROUP, home, replica};
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::group_log::GroupLog;
 use crate::raft::journal::Journal;
@@ -53,11 +51,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine> for Builder {
             epoch: LeaderEpoch(0),
             copies: Copies::Several,
             durability: Durability::Fsync,
-            home: Home {
-                flusher,
-                health: Arc::new(DirHealth::new(dir.to_owned())),
-                alarm: Arc::default(),
-            },
+            home: home(&flusher),
             flush_is_free: true,
         });
         let log = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(move || now));
