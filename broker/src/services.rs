@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::net::budget::ByteBudget;
 use crate::net::limits::{ConnectionLimits, ConnectionTable};
 use crate::producer_ids::ProducerIds;
+use crate::stop::Stopping;
 use crate::topics::Topics;
 
 /// The limits of the protocol edge.
@@ -53,6 +54,8 @@ pub(crate) struct Services {
     pub producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) draining: AtomicBool,
+    /// Long polls end with it: they would hold up the drain.
+    pub(crate) stopping: Stopping,
     pub(crate) random: RandomSource,
 }
 

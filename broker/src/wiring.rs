@@ -3,10 +3,10 @@
 //! Owns: the order of start (disk, metadata, logs, groups, sockets), ports of `0`, the shutdown.
 //! Never: behaviour of the parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::clock::{Clock, SystemClock};
 use crate::directory_failures;
-use crate::endpoints::{Advertised, Endpoints};
+use crate::endpoints::{Advertised, Endpoints, gateway};
 use crate::group_service::{self, GroupService};
 use crate::host::Host;
 use crate::live_config::{Configuration, LiveConfig};
@@ -124,6 +124,7 @@ impl Broker {
         let metadata = MetadataService::open(&replicas, settings, now)?;
         let registration =
             registration(&configuration.broker, &listeners, &replicas, random.next_uuid());
+        let (stop, stopped) = Stop::new();
         let services = Arc::new(Services {
             node_id,
             edge: edge_limits(&configuration.broker),
@@ -135,6 +136,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             fetch_sessions: fetch_sessions(&configuration.broker),
             draining: AtomicBool::new(false),
+            stopping: stopped.clone(),
             config: LiveConfig::new(configuration),
             random,
             replicas,
@@ -146,7 +148,6 @@ impl Broker {
         services.replicas.resume_moves();
         GroupService::start(&services).await;
 
-        let (stop, stopped) = Stop::new();
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::new();
         for bound in listeners {
@@ -306,9 +307,12 @@ impl<'a> Place<'a> {
 /// What clients are told, with the ports that were really bound.
 fn endpoints(config: &BrokerConfig, bound: &[BoundListener]) -> Endpoints {
     let mut by_listener = BTreeMap::new();
-    for bound in bound {
+    for (index, bound) in bound.iter().enumerate() {
         let explicit = match &config.listeners.advertised {
-            AdvertisedListeners::Auto => Some(Advertised::Auto),
+            AdvertisedListeners::Auto => {
+                let published_port = config.listeners.published_port.filter(|_| index == 0);
+                Some(Advertised::Auto { published_port })
+            }
             AdvertisedListeners::Fixed(all) => {
                 all.iter().find(|advertised| advertised.name == *bound.name).map(|advertised| {
                     let port =
@@ -323,13 +327,31 @@ fn endpoints(config: &BrokerConfig, bound: &[BoundListener]) -> Endpoints {
         let advertised = explicit.unwrap_or_else(|| default_address(bound));
         by_listener.insert(Arc::clone(&bound.name), advertised);
     }
-    Endpoints::new(NodeId(config.node.node_id), config.node.rack.clone(), by_listener)
+    let node_id = NodeId(config.node.node_id);
+    Endpoints::new(node_id, config.node.rack.clone(), by_listener, gateways(config))
+}
+
+/// Said aloud where it applies: it is a guess, and `advertised.listeners` overrides it.
+fn gateways(config: &BrokerConfig) -> BTreeSet<IpAddr> {
+    if config.listeners.advertised != AdvertisedListeners::Auto {
+        return BTreeSet::new();
+    }
+    let gateways = gateway::of_container(Path::new("/"));
+    for gateway in &gateways {
+        tracing::warn!(
+            %gateway,
+            "advertised.listeners=auto: clients that come through the container's gateway are told \
+             localhost, with ottla.published.port or the listener's own; set advertised.listeners \
+             for clients on other machines"
+        );
+    }
+    gateways
 }
 
 /// Bound to every address, a client is answered with the one it used.
 fn default_address(bound: &BoundListener) -> Advertised {
     if bound.address.ip().is_unspecified() {
-        return Advertised::Auto;
+        return Advertised::AsReached;
     }
     Advertised::Address { host: bound.address.ip().to_string(), port: bound.address.port() }
 }

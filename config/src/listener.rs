@@ -86,6 +86,8 @@ pub enum AdvertisedListeners {
 pub struct Listeners {
     pub listeners: Vec<Listener>,
     pub advertised: AdvertisedListeners,
+    /// The port of a container's host that leads to the first listener, where it is another one.
+    pub published_port: Option<u16>,
     /// Name of the listener that brokers use among themselves.
     pub inter_broker: String,
 }
@@ -119,7 +121,9 @@ impl Listeners {
         }
         let advertised = advertised(typed, &listeners, &protocols, &controllers)?;
         let inter_broker = inter_broker(typed, &listeners, &advertised, &protocols)?;
-        Ok(Self { listeners, advertised, inter_broker })
+        let published_port = u16::try_from(typed.int("ottla.published.port")?).ok();
+        let published_port = published_port.filter(|port| *port != 0);
+        Ok(Self { listeners, advertised, published_port, inter_broker })
     }
 
     /// The listeners that clients use.

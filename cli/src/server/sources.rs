@@ -17,6 +17,8 @@ use crate::failure::Failure;
 /// clusters. Durability is not among them: `dev --data` keeps what it acknowledged, as `serve`
 /// does.
 const DEV_DEFAULTS: &[(&str, &str)] = &[
+    // Whoever finds the listener is told an address that works, in a container as well.
+    ("advertised.listeners", "auto"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),

@@ -3,7 +3,7 @@
 //! What Kafka has a key for is never declared here a second time.
 
 use crate::key::{ConfigKey, broker, topic};
-use crate::value::Kind::String;
+use crate::value::Kind::{Int, String};
 
 /// Words of [`crate::topic::Durability`].
 const DURABILITY: &[&str] = &["fsync", "page-cache"];
@@ -21,6 +21,10 @@ pub(super) const KEYS: &[ConfigKey] = &[
     broker("ottla.http.listener", String).default("127.0.0.1:9644").used(
         "Address of the HTTP port (health, metrics, JSON); port 0 takes any free one, empty \
          switches it off.",
+    ),
+    broker("ottla.published.port", Int).default("0").between(0, 65_535).used(
+        "Port of the host that is forwarded to the first listener of a container: what clients on the \
+         host are told with `advertised.listeners=auto`. 0 is the listener's own port.",
     ),
     topic("ottla.durability", String)
         .default("fsync")

@@ -78,6 +78,10 @@ fn advertised_ports_may_repeat_and_auto_is_a_word() {
     assert_eq!(advertised(&pairs).len(), 2);
     let auto = check(&[("advertised.listeners", "auto")]).unwrap();
     assert_eq!(auto.advertised, AdvertisedListeners::Auto);
+    assert_eq!(auto.published_port, None);
+    let published = check(&[("ottla.published.port", "19092")]).unwrap();
+    assert_eq!(published.published_port, Some(19_092));
+    assert!(check(&[("ottla.published.port", "65536")]).is_err());
 }
 
 #[test]
