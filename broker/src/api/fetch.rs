@@ -13,6 +13,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use kafka_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse};
 use ottla_protocol::error_code::ErrorCode;
@@ -20,7 +21,7 @@ use ottla_protocol::model::{LeaderEpoch, MonoTime, Offset};
 use ottla_replication::partition::{Isolation, WatchGuard};
 use ottla_replication::wait::{Waiting, Watch};
 
-use self::read::{PartitionAnswer, ReadLimits};
+use self::read::{PartitionAnswer, ReadLimits, Reader};
 pub(crate) use self::session::FetchSessions;
 use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
@@ -28,6 +29,8 @@ use crate::net::response::Bulk;
 
 /// From this version on topics are named by id.
 const IDS_FROM: i16 = 13;
+/// From this version on a replica says its epoch, too, in a structure of its own (KIP-903).
+const REPLICA_STATE_FROM: i16 = 15;
 /// From this version on there are sessions.
 const SESSIONS_FROM: i16 = 7;
 
@@ -66,6 +69,7 @@ impl ApiHandler for Fetch {
                 isolation,
                 bytes_max: limit(request.max_bytes, ctx.services.edge.fetch_bytes_max),
                 by_id,
+                reader: Reader::of(replica_id(&request, ctx.version)),
             },
             bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
             deadline: deadline(ctx, request.max_wait_ms),
@@ -106,6 +110,7 @@ impl Fetching {
         deadline: MonoTime,
     ) -> Answer<FetchResponse> {
         let mut timer = self.ctx.services.clock.sleep_until(deadline);
+        let mut stopping = self.ctx.services.stopping.clone();
         loop {
             let missing = self.bytes_min.saturating_sub(bytes_of(&answers));
             let watch = Watch::for_bytes(missing);
@@ -116,6 +121,7 @@ impl Fetching {
                 biased;
                 () = Waiting(watch) => false,
                 () = &mut timer => true,
+                () = stopping.stopped() => true,
             };
             drop(guards);
             answers = read::all(&self.ctx.services, &self.wanted, self.limits);
@@ -211,6 +217,16 @@ fn deadline(ctx: &RequestContext, wait_ms: i32) -> Option<MonoTime> {
     Some(ctx.now.mono.plus(Duration::from_millis(wait)))
 }
 
+fn replica_id(request: &FetchRequest, version: i16) -> i32 {
+    if version >= REPLICA_STATE_FROM {
+        request.replica_state.replica_id.0
+    } else {
+        request.replica_id.0
+    }
+}
+
+/// What is asked for, each partition once: of several mentions the last counts, at the place of the
+/// first.
 fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
     let count = topics.iter().map(|topic| topic.partitions.len()).sum();
     let mut all = Vec::with_capacity(count);
@@ -228,7 +244,12 @@ fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
             last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
         }));
     }
-    all
+    if all.len() < 2 {
+        return all;
+    }
+    let unique: IndexMap<PartitionKey, Wanted> =
+        all.into_iter().map(|wanted| (wanted.key.clone(), wanted)).collect();
+    unique.into_values().collect()
 }
 
 fn forgotten(request: &FetchRequest) -> Vec<PartitionKey> {

@@ -6,8 +6,8 @@
 //! it below the end. A partition named twice is INVALID_REQUEST, as in Kafka.
 //! Differences from Apache Kafka: none intended.
 
-use std::collections::HashSet;
-
+use indexmap::IndexMap;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -55,36 +55,41 @@ impl ApiHandler for ListOffsets {
             1 => Isolation::ReadCommitted,
             _ => Isolation::ReadUncommitted,
         };
-        let mut seen = HashSet::new();
-        let mut twice = HashSet::new();
-        for topic in &request.topics {
-            for partition in &topic.partitions {
-                let key = (topic.name.clone(), partition.partition_index);
-                if !seen.insert(key.clone()) {
-                    twice.insert(key);
-                }
-            }
-        }
-        let topics = request
-            .topics
-            .iter()
-            .map(|topic| {
-                let partitions = topic.partitions.iter().map(|asked| {
-                    let key = (topic.name.clone(), asked.partition_index);
-                    let found = if twice.contains(&key) {
-                        Err(ErrorCode::InvalidRequest)
-                    } else {
-                        look_up(ctx, &topic.name.0, asked, isolation)
+        let topics = asked_once(&request)
+            .into_iter()
+            .map(|(name, partitions)| {
+                let partitions = partitions.into_iter().map(|(index, asked)| {
+                    let found = match asked {
+                        Some(asked) => look_up(ctx, &name.0, asked, isolation),
+                        None => Err(ErrorCode::InvalidRequest),
                     };
-                    answer(asked.partition_index, found, ctx.version)
+                    answer(index, found, ctx.version)
                 });
                 ListOffsetsTopicResponse::default()
-                    .with_name(topic.name.clone())
+                    .with_name(name.clone())
                     .with_partitions(partitions.collect())
             })
             .collect();
         Reply::message(ListOffsetsResponse::default().with_topics(topics))
     }
+}
+
+/// What is asked of each partition; `None` where it is named twice. Each is answered once.
+fn asked_once(
+    request: &ListOffsetsRequest,
+) -> IndexMap<&TopicName, IndexMap<i32, Option<&ListOffsetsPartition>>> {
+    let mut topics: IndexMap<&TopicName, IndexMap<i32, Option<&ListOffsetsPartition>>> =
+        IndexMap::new();
+    for topic in &request.topics {
+        let partitions = topics.entry(&topic.name).or_default();
+        for asked in &topic.partitions {
+            partitions
+                .entry(asked.partition_index)
+                .and_modify(|first| *first = None)
+                .or_insert(Some(asked));
+        }
+    }
+    topics
 }
 
 fn answer(

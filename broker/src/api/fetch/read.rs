@@ -8,7 +8,7 @@ use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffse
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, Offset};
 use ottla_replication::partition::{Isolation, Partition, PartitionError, PartitionRead, ReadPlan};
-use ottla_storage::MinOneBatch;
+use ottla_storage::{MinOneBatch, ReadError};
 
 use super::session::{PartitionKey, Telling, Wanted};
 use crate::api::error::KafkaError;
@@ -23,6 +23,22 @@ pub(crate) struct ReadLimits {
     pub bytes_max: u32,
     /// The request names topics by id.
     pub by_id: bool,
+    pub reader: Reader,
+}
+
+/// Who fetches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reader {
+    /// Negative replica ids are consumers, -2 a debugging one.
+    Consumer,
+    /// A broker. None of the partitions here has a follower that fetches.
+    Replica,
+}
+
+impl Reader {
+    pub(crate) fn of(replica_id: i32) -> Self {
+        if replica_id < 0 { Self::Consumer } else { Self::Replica }
+    }
 }
 
 /// What is answered for one partition.
@@ -76,6 +92,10 @@ fn one(
     let topic = found.as_ref().ok().map(|(topic, _)| Arc::clone(topic));
     let partition = found.as_ref().ok().map(|(_, partition)| Arc::clone(partition));
     let outcome = found.and_then(|(_, partition)| {
+        partition.check_epoch(wanted.leader_epoch).map_err(|error| error.code())?;
+        if limits.reader == Reader::Replica {
+            return Err(not_a_follower(wanted.leader_epoch));
+        }
         let plan =
             ReadPlan { from: wanted.offset, bytes_max, isolation: limits.isolation, min_one };
         read(&partition, wanted, plan).map_err(|error| error.code())
@@ -104,15 +124,29 @@ fn find(
     Ok((topic, partition))
 }
 
+/// A follower that the leader does not know: one that says its epoch is told to come again, since the
+/// leader may only not have heard yet (Kafka's `Partition.followerReplicaOrThrow`).
+fn not_a_follower(epoch: LeaderEpoch) -> ErrorCode {
+    match epoch {
+        LeaderEpoch::NONE => ErrorCode::NotLeaderOrFollower,
+        _ => ErrorCode::UnknownLeaderEpoch,
+    }
+}
+
 fn read(
     partition: &Arc<Partition>,
     wanted: &Wanted,
     plan: ReadPlan,
 ) -> Result<Outcome, PartitionError> {
-    partition.check_epoch(wanted.leader_epoch)?;
     if wanted.last_fetched_epoch != LeaderEpoch::NONE {
         let (epoch, end) =
             partition.inspect(|log, _| log.epoch_end_offset(wanted.last_fetched_epoch))?;
+        if epoch == LeaderEpoch::NONE || end == Offset::NONE {
+            // Nobody can say where such a log parts from ours.
+            let marks = partition.watermarks();
+            let (start, end) = (marks.log_start, marks.log_end);
+            return Err(ReadError::OutOfRange { offset: wanted.offset, start, end }.into());
+        }
         if epoch < wanted.last_fetched_epoch || end < wanted.offset {
             let plan = ReadPlan { bytes_max: 0, min_one: MinOneBatch::No, ..plan };
             let from = plan.from.min(end).max(Offset::ZERO);

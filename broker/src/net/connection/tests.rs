@@ -5,10 +5,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::ApiVersionsResponse;
 use kafka_protocol::messages::api_versions_response::SupportedFeatureKey;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::{ApiVersionsResponse, FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use ottla_config::loader::{self, Sources};
+use ottla_protocol::frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
@@ -16,6 +18,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::clock::ManualClock;
 use crate::host::Host;
+use crate::metadata_service::MetadataService;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::{Broker, BrokerOptions, Storage};
 
@@ -77,6 +80,20 @@ fn request(key: i16, correlation: i32) -> Bytes {
     frame.put_i32(correlation);
     frame.put_i16(-1);
     frame.freeze()
+}
+
+/// A Fetch (v4) of an empty partition, with correlation id 5.
+fn fetch(topic: &'static str, wait_ms: i32) -> Bytes {
+    let partition = FetchPartition::default().with_partition_max_bytes(1000);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str(topic)))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_replica_id((-1).into())
+        .with_max_wait_ms(wait_ms)
+        .with_min_bytes(1)
+        .with_topics(vec![topic]);
+    frame::encode_request(4, 5, None, &request).unwrap()
 }
 
 fn answer(correlation: i32, bytes: usize) -> Outcome {
@@ -257,6 +274,23 @@ async fn a_client_that_waits_for_an_answer_is_not_idle() {
     assert!(poll_once(&mut run).await.is_pending(), "the answer counts as activity");
     clock.advance(Duration::from_millis(1));
     assert!(poll_once(&mut run).await.is_ready());
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_is_answered_when_the_broker_stops() {
+    let mut bench = Bench::new().await;
+    let services = Arc::clone(bench.broker.services());
+    assert!(MetadataService::create_missing(&services, vec!["t".to_owned()]).await.is_empty());
+    bench.client.write_all(&fetch("t", 600_000)).await.unwrap();
+    bench.connection.stream.readable().await.unwrap();
+    let Bench { broker, mut client, connection, .. } = bench;
+    let mut run = Box::pin(connection.run(std::future::pending()));
+    assert!(poll_once(&mut run).await.is_pending());
+    broker.shutdown().await;
+    tokio::select! {
+        end = &mut run => panic!("{end:?}"),
+        answer = next_answer(&mut client) => assert_eq!(answer, Some(5)),
+    }
 }
 
 #[tokio::test]
