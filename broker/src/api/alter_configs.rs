@@ -5,15 +5,20 @@
 //! and client metrics subscriptions.
 //! Differences from Apache Kafka: a resource that stands twice is refused (42), Kafka never answers.
 
+use std::sync::Arc;
+
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
 use ottla_coordinator::metadata::{
-    AlterConfigs as AlterConfigsCommand, AlterTarget, ResourceValues, Validation,
+    AlterConfigs as AlterConfigsCommand, AlterConfigsReply, AlterTarget, Command, ResourceValues,
+    Validation,
 };
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
 use crate::metadata_service::MetadataService;
+use crate::services::Services;
 
 #[derive(Debug)]
 pub(crate) struct AlterConfigs;
@@ -47,30 +52,33 @@ impl ApiHandler for AlterConfigs {
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let results = match MetadataService::submit(&services, command).await {
-                Ok(reply) => reply,
-                Err(code) => {
-                    let failed = |target| response(&target, code.code());
-                    let responses = targets.into_iter().map(failed).collect();
-                    return AlterConfigsResponse::default().with_responses(responses);
-                }
-            };
-            let responses = results
-                .into_iter()
-                .map(|(target, result)| {
-                    let (code, message) = wire::outcome(result);
-                    response(&target, code).with_error_message(message)
-                })
-                .collect();
-            AlterConfigsResponse::default().with_responses(responses)
+            let altered = submit(&services, command, targets).await;
+            let responses = altered.into_iter().map(|(target, (code, message))| {
+                AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_error_message(message)
+                    .with_resource_type(target.kind)
+                    .with_resource_name(wire::text(&target.name))
+            });
+            AlterConfigsResponse::default().with_responses(responses.collect())
         })
     }
 }
 
-fn response(target: &AlterTarget, code: i16) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse::default()
-        .with_error_code(code)
-        .with_error_message(None)
-        .with_resource_type(target.kind)
-        .with_resource_name(wire::text(&target.name))
+/// Carries out a change of configs, of this API or of IncrementalAlterConfigs. Each resource has a code
+/// and a message of its own; where nothing could be changed at all, they all have one code.
+pub(super) async fn submit<C>(
+    services: &Arc<Services>,
+    command: C,
+    targets: Vec<AlterTarget>,
+) -> Vec<(AlterTarget, (i16, Option<StrBytes>))>
+where
+    C: Command<Reply = AlterConfigsReply> + Send + 'static,
+{
+    match MetadataService::submit(services, command).await {
+        Ok(results) => {
+            results.into_iter().map(|(target, result)| (target, wire::outcome(result))).collect()
+        }
+        Err(code) => targets.into_iter().map(|target| (target, (code.code(), None))).collect(),
+    }
 }

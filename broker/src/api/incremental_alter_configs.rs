@@ -17,8 +17,7 @@ use ottla_coordinator::metadata::{
 use ottla_protocol::model::NodeId;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
-use super::wire;
-use crate::metadata_service::MetadataService;
+use super::{alter_configs, wire};
 
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -52,23 +51,16 @@ impl ApiHandler for IncrementalAlterConfigs {
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let results = match MetadataService::submit(&services, command).await {
-                Ok(reply) => reply,
-                Err(code) => {
-                    let failed = |target| response(&target, code.code());
-                    let responses = targets.into_iter().map(failed).collect();
-                    return IncrementalAlterConfigsResponse::default().with_responses(responses);
-                }
-            };
-            let responses = results
-                .into_iter()
-                .zip(loggers)
-                .map(|((target, result), logger)| {
-                    let (code, message) = wire::outcome(logger.unwrap_or(result));
-                    response(&target, code).with_error_message(message)
-                })
-                .collect();
-            IncrementalAlterConfigsResponse::default().with_responses(responses)
+            let altered = alter_configs::submit(&services, command, targets).await;
+            let responses = altered.into_iter().zip(loggers).map(|((target, outcome), logger)| {
+                let (code, message) = logger.map_or(outcome, wire::outcome);
+                AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_error_message(message)
+                    .with_resource_type(target.kind)
+                    .with_resource_name(wire::text(&target.name))
+            });
+            IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
         })
     }
 }
@@ -89,14 +81,6 @@ fn alterations(resource: AlterConfigsResource) -> ResourceAlterations {
             })
             .collect(),
     }
-}
-
-fn response(target: &AlterTarget, code: i16) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse::default()
-        .with_error_code(code)
-        .with_error_message(None)
-        .with_resource_type(target.kind)
-        .with_resource_name(wire::text(&target.name))
 }
 
 fn is_logger(target: &AlterTarget) -> bool {
