@@ -1,15 +1,20 @@
 //! ApiVersions (key 18), versions 0-4.
 //!
 //! Behaviour: names every API of the table with the versions served, and from version 3 on the
-//! features (KIP-584). A version above the newest is answered in the layout of version 0 with
-//! UNSUPPORTED_VERSION, so that a newer client can step down (KIP-511). From version 3 on the
-//! client's software name and version must be well formed.
-//! Differences from Apache Kafka: only what is served is named.
+//! features (KIP-584). A version that does not exist is answered in the layout of version 0 with
+//! UNSUPPORTED_VERSION and the range of this API alone, so that a newer client can step down (KIP-511);
+//! its body is not looked at. From version 3 on the client's software name and version must be well
+//! formed.
+//! Differences from Apache Kafka: only what is served is named, APIs as well as features.
+
+use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::Request;
+use ottla_coordinator::metadata::SUPPORTED_FEATURES;
 use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
@@ -24,7 +29,7 @@ pub(crate) struct ApiVersions;
 impl ApiHandler for ApiVersions {
     type Request = ApiVersionsRequest;
     const NAME: &'static str = "ApiVersions";
-    const VERSIONS: std::ops::RangeInclusive<i16> = 0..=4;
+    const VERSIONS: RangeInclusive<i16> = 0..=4;
 
     fn handle(ctx: &RequestContext, request: ApiVersionsRequest) -> Reply<ApiVersionsResponse> {
         let well_formed = ctx.version < SOFTWARE_FROM
@@ -34,23 +39,30 @@ impl ApiHandler for ApiVersions {
             let code = ErrorCode::InvalidRequest.code();
             return Reply::message(ApiVersionsResponse::default().with_error_code(code));
         }
-        Reply::message(supported(ctx, ErrorCode::None))
+        Reply::message(served(ctx))
     }
 }
 
-/// What this broker serves, with an error code in front.
-pub(crate) fn supported(ctx: &RequestContext, code: ErrorCode) -> ApiVersionsResponse {
-    let keys = super::TABLE
-        .iter()
-        .map(|entry| {
-            ApiVersion::default()
-                .with_api_key(entry.key)
-                .with_min_version(*entry.versions.start())
-                .with_max_version(*entry.versions.end())
-        })
-        .collect();
+/// The answer to a version that does not exist, to be encoded as version 0.
+pub(crate) fn unknown_version() -> ApiVersionsResponse {
+    let own = range(ApiVersionsRequest::KEY, &ApiVersions::VERSIONS);
+    ApiVersionsResponse::default()
+        .with_error_code(ErrorCode::UnsupportedVersion.code())
+        .with_api_keys(vec![own])
+}
+
+fn range(key: i16, versions: &RangeInclusive<i16>) -> ApiVersion {
+    ApiVersion::default()
+        .with_api_key(key)
+        .with_min_version(*versions.start())
+        .with_max_version(*versions.end())
+}
+
+/// What this broker serves.
+fn served(ctx: &RequestContext) -> ApiVersionsResponse {
+    let keys = super::TABLE.iter().map(|entry| range(entry.key, &entry.versions)).collect();
     let image = ctx.services.metadata.image();
-    let supported = ottla_coordinator::metadata::SUPPORTED_FEATURES
+    let supported = SUPPORTED_FEATURES
         .iter()
         .map(|feature| {
             SupportedFeatureKey::default()
@@ -62,7 +74,7 @@ pub(crate) fn supported(ctx: &RequestContext, code: ErrorCode) -> ApiVersionsRes
     let finalized = image
         .features()
         .iter()
-        .filter(|(_, level)| **level > 0)
+        .filter(|(name, level)| **level > 0 && is_supported(name))
         .map(|(name, level)| {
             FinalizedFeatureKey::default()
                 .with_name(wire::text(name))
@@ -71,11 +83,15 @@ pub(crate) fn supported(ctx: &RequestContext, code: ErrorCode) -> ApiVersionsRes
         })
         .collect();
     ApiVersionsResponse::default()
-        .with_error_code(code.code())
         .with_api_keys(keys)
         .with_supported_features(supported)
         .with_finalized_features(finalized)
         .with_finalized_features_epoch(image.end().get())
+}
+
+/// A cluster that an earlier release formed may have finalized what this one does not serve.
+fn is_supported(feature: &str) -> bool {
+    SUPPORTED_FEATURES.iter().any(|supported| supported.name == feature)
 }
 
 /// KIP-511: letters, digits, and `-._` inside.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::frame::{self, RequestHead};
 use ottla_protocol::guard;
 use ottla_protocol::model::Now;
@@ -64,7 +63,7 @@ pub(crate) fn request(
     services.metrics.count_request(row);
     if !entry.versions.contains(&header.api_version) {
         if entry.key == API_VERSIONS {
-            return unknown_api_versions(&ctx, &header);
+            return unknown_api_versions(&header);
         }
         return disconnect(format!(
             "{} version {} is not served; {}-{} are",
@@ -81,8 +80,8 @@ pub(crate) fn request(
 }
 
 /// A client that is newer than we are learns so in the one layout that every client can read.
-fn unknown_api_versions(ctx: &RequestContext, header: &RequestHead) -> Dispatched {
-    let response = api_versions::supported(ctx, ErrorCode::UnsupportedVersion);
+fn unknown_api_versions(header: &RequestHead) -> Dispatched {
+    let response = api_versions::unknown_version();
     match ResponseFrame::encode(&response, 0, header.correlation_id, Bulk::default()) {
         Ok(frame) => Dispatched::Now(Outcome::Write(frame)),
         Err(error) => disconnect(format!("ApiVersions v0 does not encode: {error}")),

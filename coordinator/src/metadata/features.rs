@@ -23,19 +23,14 @@ const fn feature(name: &'static str, least: i16, greatest: i16) -> SupportedFeat
 
 /// `metadata.version`, the level of everything that has no feature of its own.
 pub const METADATA_VERSION: &str = "metadata.version";
-const KRAFT_VERSION: &str = "kraft.version";
 
-/// What Kafka 4.3 supports, so that clients see the cluster they know. A new cluster starts with
-/// the greatest level of each.
-pub const SUPPORTED_FEATURES: [SupportedFeature; 7] = [
-    feature("eligible.leader.replicas.version", 0, 1),
-    feature("group.version", 0, 1),
-    feature(KRAFT_VERSION, 0, 1),
-    feature(METADATA_VERSION, 7, 30),
-    feature("share.version", 0, 1),
-    feature("streams.version", 0, 1),
-    feature("transaction.version", 0, 2),
-];
+/// The features of Kafka 4.3 that are served. A new cluster starts with the greatest level of each.
+/// The others of Kafka's are each the sign of a protocol, and clients go by it (a producer with
+/// `transaction.version` 2 sends other requests), so a feature comes with its protocol: `group.version`
+/// with KIP-848, `share.version` with KIP-932, `streams.version` with KIP-1071, `transaction.version`
+/// with transactions, `kraft.version` with changes of the voters (KIP-853).
+pub const SUPPORTED_FEATURES: [SupportedFeature; 2] =
+    [feature("eligible.leader.replicas.version", 0, 1), feature(METADATA_VERSION, 7, 30)];
 
 /// How far an update may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,9 +129,6 @@ fn check(
         return refuse(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.".to_owned(),
         );
-    }
-    if feature == KRAFT_VERSION {
-        return refuse("Can't downgrade the version of this feature.".to_owned());
     }
     if feature == METADATA_VERSION {
         let cause = if *upgrade == UpgradeType::UnsafeDowngrade {

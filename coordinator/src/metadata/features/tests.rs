@@ -23,10 +23,9 @@ fn check(feature: &str, level: i16, upgrade: i8, expected: &str) {
 
 #[test]
 fn updates_are_checked_as_kafka_does() {
-    check("group.version", 1, 1, "");
-    check("group.version", 0, 2, "");
-    check("group.version", 1, 2, "");
-    check("kraft.version", 1, 1, "");
+    check("eligible.leader.replicas.version", 1, 1, "");
+    check("eligible.leader.replicas.version", 0, 2, "");
+    check("eligible.leader.replicas.version", 1, 2, "");
     check("metadata.version", 30, 1, "");
     check(
         "foo",
@@ -35,34 +34,34 @@ fn updates_are_checked_as_kafka_does() {
         "Invalid update version 1 for feature foo. Local controller 1 does not support this feature.",
     );
     check(
-        "group.version",
+        "eligible.leader.replicas.version",
         9,
         1,
-        "Invalid update version 9 for feature group.version. Local controller 1 only supports versions 0-1",
+        "Invalid update version 9 for feature eligible.leader.replicas.version. Local controller 1 only supports versions 0-1",
     );
     check(
-        "group.version",
+        "eligible.leader.replicas.version",
         0,
         1,
-        "Invalid update version 0 for feature group.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
+        "Invalid update version 0 for feature eligible.leader.replicas.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.",
     );
     check(
-        "group.version",
+        "eligible.leader.replicas.version",
         0,
         9,
-        "Invalid update version 0 for feature group.version. The controller does not support the given upgrade type.",
+        "Invalid update version 0 for feature eligible.leader.replicas.version. The controller does not support the given upgrade type.",
     );
     check(
-        "group.version",
+        "eligible.leader.replicas.version",
         -1,
         2,
-        "Invalid update version -1 for feature group.version. A feature version cannot be less than 0.",
+        "Invalid update version -1 for feature eligible.leader.replicas.version. A feature version cannot be less than 0.",
     );
     check(
-        "kraft.version",
-        0,
-        2,
-        "Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature.",
+        "group.version",
+        1,
+        1,
+        "Invalid update version 1 for feature group.version. Local controller 1 does not support this feature.",
     );
     check(
         "metadata.version",
@@ -84,16 +83,16 @@ fn one_bad_update_stops_all() {
     let update =
         |feature: &str, level, upgrade| FeatureUpdate { feature: feature.into(), level, upgrade };
     let updates = vec![
-        update("group.version", 0, UpgradeType::SafeDowngrade),
+        update("eligible.leader.replicas.version", 0, UpgradeType::SafeDowngrade),
         update("foo", 1, UpgradeType::Upgrade),
     ];
     assert!(cluster.run(UpdateFeatures { updates, validation: Validation::AndApply }).is_err());
-    assert_eq!(cluster.image.feature_level("group.version"), 1);
-    let updates = vec![update("group.version", 0, UpgradeType::SafeDowngrade)];
+    assert_eq!(cluster.image.feature_level("eligible.leader.replicas.version"), 1);
+    let updates = vec![update("eligible.leader.replicas.version", 0, UpgradeType::SafeDowngrade)];
     let only = UpdateFeatures { updates: updates.clone(), validation: Validation::Only };
-    assert_eq!(cluster.run(only), Ok(vec!["group.version".to_owned()]));
-    assert_eq!(cluster.image.feature_level("group.version"), 1);
+    assert_eq!(cluster.run(only), Ok(vec!["eligible.leader.replicas.version".to_owned()]));
+    assert_eq!(cluster.image.feature_level("eligible.leader.replicas.version"), 1);
     cluster.run(UpdateFeatures { updates, validation: Validation::AndApply }).unwrap();
-    assert_eq!(cluster.image.feature_level("group.version"), 0);
+    assert_eq!(cluster.image.feature_level("eligible.leader.replicas.version"), 0);
     cluster.check_replay();
 }
