@@ -22,7 +22,7 @@ use crate::glob::Glob;
 use crate::output::{Column, Report};
 use crate::position::{self, Bounds, Position};
 use crate::record::filter::RecordFilter;
-use crate::select::{self, Selection, TopicPartitions};
+use crate::select::{self, TopicPartitions};
 use crate::settings::Settings;
 use sink::{Flow, Sink};
 
@@ -87,9 +87,7 @@ struct Plan {
 pub(crate) async fn run(context: &Context, args: &ConsumeArgs) -> Result<Report, Failure> {
     let plan = plan(context, args)?;
     let mut sink = Sink::open(context, args)?;
-    let wanted: Result<Vec<_>, _> =
-        args.topics.iter().map(|text| TopicPartitions::parse(text)).collect();
-    let wanted = wanted?;
+    let wanted = TopicPartitions::parse_all(&args.topics)?;
     let client = context.client().await?;
     let names: Vec<String> = wanted.iter().map(|wanted| wanted.topic.clone()).collect();
     let selection = select::topics(&client, &names).await?;
@@ -106,7 +104,7 @@ pub(crate) async fn run(context: &Context, args: &ConsumeArgs) -> Result<Report,
         member_loop::run(&client, settings, &plan, &mut sink).await?
     } else {
         let selection = Selection { failures: Vec::new(), ..selection };
-        let partitions = partitions(&selection, &wanted)?;
+        let partitions = select::partitions(&selection.topics, &wanted)?;
         let mut spans = spans(&client, &plan, &partitions).await?;
         if let Some(last) = args.last {
             keep_last(&client, &mut spans, last, plan.fetch.isolation).await?;
@@ -187,20 +185,6 @@ impl Plan {
     }
 }
 
-fn partitions(
-    selection: &Selection,
-    wanted: &[TopicPartitions],
-) -> Result<Vec<Partition>, Failure> {
-    let mut partitions = Vec::new();
-    for topic in &selection.topics {
-        let everything = TopicPartitions { topic: topic.name.clone(), partitions: Vec::new() };
-        let asked = wanted.iter().find(|wanted| wanted.topic == topic.name);
-        let indexes = asked.unwrap_or(&everything).within(topic)?;
-        partitions.extend(indexes.into_iter().map(|index| (topic.name.clone(), index)));
-    }
-    Ok(partitions)
-}
-
 /// Turns places into offsets, by asking the leaders for bounds and times.
 async fn spans(
     client: &Arc<Client>,
@@ -213,9 +197,7 @@ async fn spans(
         let answers = offsets::list(client, &questions, plan.fetch.isolation).await?;
         let mut offsets = BTreeMap::new();
         for (partition, answer) in answers {
-            let found = answer.map_err(|code| {
-                Failure::refused(format!("{}-{}", partition.0, partition.1), code, None)
-            })?;
+            let found = answer.map_err(|code| Failure::partition(&partition, code))?;
             offsets.insert(partition, found.offset);
         }
         Ok::<_, Failure>(offsets)

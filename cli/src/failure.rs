@@ -6,6 +6,7 @@
 use ottla_protocol::error_code::ErrorCode;
 use serde::Serialize;
 
+use crate::client::offsets::Partition;
 use crate::exit::Exit;
 
 /// One thing that failed. Its JSON is an entry of `errors` in every command's document.
@@ -39,6 +40,11 @@ impl Failure {
     pub(crate) fn refused(target: impl Into<String>, code: ErrorCode, words: Option<&str>) -> Self {
         let message = words.filter(|words| !words.is_empty()).unwrap_or_else(|| code.message());
         Self::item(target, code.name(), message)
+    }
+
+    /// A partition that its leader refused something for.
+    pub(crate) fn partition((topic, index): &Partition, code: ErrorCode) -> Self {
+        Self::refused(format!("{topic}-{index}"), code, None)
     }
 
     pub(crate) fn new(code: &str, message: impl Into<String>, exit: Exit) -> Self {

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod bounds;
 mod broker;
 mod client;
 mod cluster;

@@ -10,6 +10,7 @@ use ottla_protocol::error_code::ErrorCode;
 use crate::client::Client;
 use crate::client::error::ClientError;
 use crate::client::metadata::{ClusterView, TopicView};
+use crate::client::offsets::Partition;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::glob::Glob;
@@ -86,8 +87,21 @@ impl TopicPartitions {
         Ok(Self { topic: topic.to_owned(), partitions: partition_list(list)? })
     }
 
+    /// Reads what stands on a command line.
+    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, Failure> {
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    /// Whether this topic is meant, by name or glob.
+    fn names(&self, topic: &str) -> bool {
+        if Glob::is_pattern(&self.topic) {
+            return Glob::new(&self.topic).matches(topic.as_bytes());
+        }
+        self.topic == topic
+    }
+
     /// The partitions of `topic` that are meant.
-    pub(crate) fn within(&self, topic: &TopicView) -> Result<Vec<i32>, Failure> {
+    fn within(&self, topic: &TopicView) -> Result<Vec<i32>, Failure> {
         if self.partitions.is_empty() {
             return Ok(topic.partitions.iter().map(|partition| partition.index).collect());
         }
@@ -96,6 +110,27 @@ impl TopicPartitions {
             None => Ok(self.partitions.clone()),
         }
     }
+}
+
+/// The partitions of `topic` that `wanted` means: all of them where it says nothing of this topic.
+pub(crate) fn partitions_of(
+    topic: &TopicView,
+    wanted: &[TopicPartitions],
+) -> Result<Vec<Partition>, Failure> {
+    let everything = TopicPartitions { topic: topic.name.clone(), partitions: Vec::new() };
+    let asked = wanted.iter().find(|wanted| wanted.names(&topic.name)).unwrap_or(&everything);
+    let indexes = asked.within(topic)?;
+    Ok(indexes.into_iter().map(|index| (topic.name.clone(), index)).collect())
+}
+
+/// The partitions that `wanted` means, of all topics that were found for it.
+pub(crate) fn partitions(
+    topics: &[TopicView],
+    wanted: &[TopicPartitions],
+) -> Result<Vec<Partition>, Failure> {
+    let each: Vec<_> =
+        topics.iter().map(|topic| partitions_of(topic, wanted)).collect::<Result<_, _>>()?;
+    Ok(each.concat())
 }
 
 pub(crate) fn no_such_partition(topic: &TopicView, index: i32) -> Failure {
@@ -146,6 +181,7 @@ pub(crate) fn item_failure(target: &str, error: ClientError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::metadata::PartitionView;
 
     fn view(names: &[&str]) -> ClusterView {
         let topic = |name: &&str| TopicView { name: (*name).to_owned(), ..TopicView::default() };
@@ -174,6 +210,27 @@ mod tests {
         for wrong in ["", "a", "3-1", "-1", "0,"] {
             assert!(partition_list(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn partitions_of_topics_by_name_and_glob() {
+        let topic = |name: &str| {
+            let partition = |index| PartitionView { index, ..PartitionView::default() };
+            let partitions = (0..3).map(partition).collect();
+            TopicView { name: name.to_owned(), partitions, ..TopicView::default() }
+        };
+        let topics = [topic("a1"), topic("a2"), topic("b")];
+        let chosen = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            let wanted = TopicPartitions::parse_all(&texts).expect("parsed");
+            partitions(&topics, &wanted).map(|all| {
+                all.iter().map(|(topic, index)| format!("{topic}-{index}")).collect::<Vec<_>>()
+            })
+        };
+        let found = chosen(&["a*:1", "b:0,2"]).expect("all exist");
+        assert_eq!(found, ["a1-1", "a2-1", "b-0", "b-2"]);
+        let failure = chosen(&["b:3"]).expect_err("no such partition");
+        assert_eq!(failure.target, "b-3");
         let parsed = TopicPartitions::parse("t:1").expect("parsed");
         assert_eq!(parsed, TopicPartitions { topic: "t".to_owned(), partitions: vec![1] });
     }

@@ -113,11 +113,10 @@ pub(super) async fn run_offsets(
     context: &Context,
     args: &DeleteOffsetsArgs,
 ) -> Result<Report, Failure> {
-    let wanted: Result<Vec<_>, _> =
-        args.topics.iter().map(|text| TopicPartitions::parse(text)).collect();
+    let wanted = TopicPartitions::parse_all(&args.topics)?;
     let client = context.client().await?;
     let offsets = with_offsets(&client, &args.group).await?;
-    let (items, mut failures) = plan(&args.group, &wanted?, &offsets);
+    let (items, mut failures) = plan(&args.group, &wanted, &offsets);
     let report = |items: &[OffsetItem]| {
         Report::table("group delete-offsets", OFFSET_COLUMNS, rows::all(items))
     };
@@ -134,11 +133,9 @@ pub(super) async fn run_offsets(
     let answers = groups::delete_offsets(&client, &args.group, &partitions).await?;
     let mut done = Vec::new();
     for item in items {
-        match answers.get(&(item.topic.clone(), item.partition)) {
-            Some(code) if !code.is_none() => {
-                let target = format!("{}-{}", item.topic, item.partition);
-                failures.push(Failure::refused(target, *code, None));
-            }
+        let partition = (item.topic.clone(), item.partition);
+        match answers.get(&partition) {
+            Some(code) if !code.is_none() => failures.push(Failure::partition(&partition, *code)),
             _ => done.push(OffsetItem { state: "deleted", ..item }),
         }
     }

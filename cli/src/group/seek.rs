@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::existing;
 use crate::client::Client;
 use crate::client::groups::{self, Committed, Committer, GroupView};
-use crate::client::offsets::{self, Answers, EARLIEST, Isolation, LATEST, Partition};
+use crate::client::offsets::Partition;
 use crate::context::{Consent, Context, Danger};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Column, Report};
 use crate::position::{Bounds, Position};
 use crate::select::TopicPartitions;
-use crate::{rows, select};
+use crate::{bounds, rows, select};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::text("GROUP", "group"),
@@ -104,11 +104,9 @@ pub(super) async fn run(context: &Context, args: &SeekArgs) -> Result<Report, Fa
     let answers = groups::commit(&client, group, &committer, &wanted.collect()).await?;
     let mut done = Vec::new();
     for item in items {
-        match answers.get(&(item.topic.clone(), item.partition)) {
-            Some(code) if !code.is_none() => {
-                let target = format!("{}-{}", item.topic, item.partition);
-                failures.push(Failure::refused(target, *code, None));
-            }
+        let partition = (item.topic.clone(), item.partition);
+        match answers.get(&partition) {
+            Some(code) if !code.is_none() => failures.push(Failure::partition(&partition, *code)),
             _ => done.push(item),
         }
     }
@@ -141,22 +139,13 @@ async fn partitions(
     if topics.is_empty() {
         return Ok(committed.keys().cloned().collect());
     }
-    let wanted: Result<Vec<_>, _> =
-        topics.iter().map(|text| TopicPartitions::parse(text)).collect();
-    let wanted = wanted?;
+    let wanted = TopicPartitions::parse_all(topics)?;
     let names: Vec<String> = wanted.iter().map(|wanted| wanted.topic.clone()).collect();
     let selection = select::topics(client, &names).await?;
     if let Some(failure) = selection.failures.into_iter().next() {
         return Err(failure);
     }
-    let mut partitions = Vec::new();
-    for topic in &selection.topics {
-        let everything = TopicPartitions { topic: topic.name.clone(), partitions: Vec::new() };
-        let asked = wanted.iter().find(|wanted| wanted.topic == topic.name);
-        let indexes = asked.unwrap_or(&everything).within(topic)?;
-        partitions.extend(indexes.into_iter().map(|index| (topic.name.clone(), index)));
-    }
-    Ok(partitions)
+    select::partitions(&selection.topics, &wanted)
 }
 
 async fn plan(
@@ -166,42 +155,19 @@ async fn plan(
     partitions: &[Partition],
     committed: &BTreeMap<Partition, Committed>,
 ) -> Result<(Vec<Item>, Vec<Failure>), Failure> {
-    let ask = async |time: i64| {
-        let questions: BTreeMap<Partition, i64> =
-            partitions.iter().map(|partition| (partition.clone(), time)).collect();
-        offsets::list(client, &questions, Isolation::ReadUncommitted).await
+    let place = match goal {
+        Goal::Place(place) => Some(place),
+        Goal::By(_) => None,
     };
-    let starts = ask(EARLIEST).await?;
-    let ends = ask(LATEST).await?;
-    let times: Answers = match goal {
-        Goal::Place(Position::Time(time)) => ask(time).await?,
-        _ => Answers::new(),
-    };
-    let (mut items, mut failures) = (Vec::new(), Vec::new());
-    for partition in partitions {
-        let (start, end) = match (starts.get(partition), ends.get(partition)) {
-            (Some(Ok(start)), Some(Ok(end))) => (start.offset, end.offset),
-            (Some(Err(code)), _) | (_, Some(Err(code))) => {
-                let target = format!("{}-{}", partition.0, partition.1);
-                failures.push(Failure::refused(target, *code, None));
-                continue;
-            }
-            _ => continue,
-        };
-        let at_time = times.get(partition).and_then(|answer| answer.as_ref().ok());
-        let at_time = at_time.map(|found| found.offset).filter(|offset| *offset >= 0);
-        let before = committed.get(partition).map(|committed| committed.offset);
-        let after = target(goal, Bounds { start, end, at_time }, before);
-        items.push(Item {
-            group: args.group.clone(),
-            topic: partition.0.clone(),
-            partition: partition.1,
-            before,
-            after,
-            moved: before.map(|before| after - before),
-        });
-    }
-    Ok((items, failures))
+    let (found, failures) = bounds::of(client, partitions, place).await?;
+    let items = found.into_iter().map(|(partition, bounds)| {
+        let before = committed.get(&partition).map(|committed| committed.offset);
+        let after = target(goal, bounds, before);
+        let (topic, partition) = partition;
+        let moved = before.map(|before| after - before);
+        Item { group: args.group.clone(), topic, partition, before, after, moved }
+    });
+    Ok((items.collect(), failures))
 }
 
 fn target(goal: Goal, bounds: Bounds, before: Option<i64>) -> i64 {

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use ottla_protocol::error_code::ErrorCode;
 use serde::Serialize;
 
 use crate::client::offsets::{
@@ -62,21 +61,15 @@ pub(super) async fn run(context: &Context, args: &OffsetsArgs) -> Result<Report,
         })
     });
     let at = at.transpose()?;
-    let wanted: Result<Vec<_>, _> =
-        args.topics.iter().map(|text| TopicPartitions::parse(text)).collect();
-    let wanted = wanted?;
+    let wanted = TopicPartitions::parse_all(&args.topics)?;
     let client = context.client().await?;
     let names: Vec<String> = wanted.iter().map(|wanted| wanted.topic.clone()).collect();
     let selection = select::topics(&client, &names).await?;
     let mut failures = selection.failures;
     let mut partitions: Vec<Partition> = Vec::new();
     for topic in &selection.topics {
-        let asked = wanted.iter().find(|wanted| wanted.topic == topic.name);
-        let all = TopicPartitions { topic: topic.name.clone(), partitions: Vec::new() };
-        match asked.unwrap_or(&all).within(topic) {
-            Ok(indexes) => {
-                partitions.extend(indexes.into_iter().map(|index| (topic.name.clone(), index)));
-            }
+        match select::partitions_of(topic, &wanted) {
+            Ok(of_topic) => partitions.extend(of_topic),
             Err(failure) => failures.push(failure),
         }
     }
@@ -97,7 +90,7 @@ pub(super) async fn run(context: &Context, args: &OffsetsArgs) -> Result<Report,
     let mut items = Vec::new();
     for partition in &partitions {
         if let Some(Err(code)) = ends.get(partition) {
-            failures.push(refusal(partition, *code));
+            failures.push(Failure::partition(partition, *code));
             continue;
         }
         let found = |answers: &Answers| {
@@ -118,8 +111,4 @@ pub(super) async fn run(context: &Context, args: &OffsetsArgs) -> Result<Report,
         });
     }
     Ok(Report::table("topic offsets", COLUMNS, rows::all(&items)).with_errors(failures))
-}
-
-fn refusal(partition: &Partition, code: ErrorCode) -> Failure {
-    Failure::refused(format!("{}-{}", partition.0, partition.1), code, None)
 }

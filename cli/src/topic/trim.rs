@@ -2,20 +2,19 @@
 //!
 //! Owns: the plan (which records go) and the deletion of records. Never: deletes without consent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::client::offsets::{self, EARLIEST, Isolation, LATEST, Partition};
+use crate::client::offsets::Partition;
 use crate::client::{Client, admin};
 use crate::context::{Consent, Context, Danger};
 use crate::failure::Failure;
 use crate::output::{Column, Report};
 use crate::position::{Bounds, Position};
-use crate::select::{Selection, TopicPartitions};
-use crate::{rows, select};
+use crate::select::TopicPartitions;
+use crate::{bounds, rows, select};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::text("TOPIC", "topic"),
@@ -53,7 +52,8 @@ pub(super) async fn run(context: &Context, args: &TrimArgs) -> Result<Report, Fa
     let wanted = TopicPartitions::parse(&args.topic)?;
     let client = context.client().await?;
     let selection = select::topics(&client, std::slice::from_ref(&wanted.topic)).await?;
-    let (items, mut failures) = plan(&client, &selection, &wanted, place).await?;
+    let partitions = select::partitions(&selection.topics, std::slice::from_ref(&wanted))?;
+    let (items, mut failures) = plan(&client, &partitions, place).await?;
     failures.extend(selection.failures);
     let report = |items: &[Item]| Report::table("topic trim", COLUMNS, rows::all(items));
     let going: Vec<&Item> = items.iter().filter(|item| item.deleted > 0).collect();
@@ -72,12 +72,10 @@ pub(super) async fn run(context: &Context, args: &TrimArgs) -> Result<Report, Fa
     let answers = admin::delete_records(&client, &selection.view, &before.collect()).await?;
     let mut done = Vec::new();
     for item in &items {
-        match answers.get(&(item.topic.clone(), item.partition)) {
+        let partition = (item.topic.clone(), item.partition);
+        match answers.get(&partition) {
             Some(Ok(low)) => done.push(Item { new_start: *low, ..item.clone() }),
-            Some(Err(code)) => {
-                let target = format!("{}-{}", item.topic, item.partition);
-                failures.push(Failure::refused(target, *code, None));
-            }
+            Some(Err(code)) => failures.push(Failure::partition(&partition, *code)),
             None => done.push(item.clone()),
         }
     }
@@ -86,49 +84,14 @@ pub(super) async fn run(context: &Context, args: &TrimArgs) -> Result<Report, Fa
 
 async fn plan(
     client: &Arc<Client>,
-    selection: &Selection,
-    wanted: &TopicPartitions,
+    partitions: &[Partition],
     place: Position,
 ) -> Result<(Vec<Item>, Vec<Failure>), Failure> {
-    let mut partitions: Vec<Partition> = Vec::new();
-    for topic in &selection.topics {
-        let indexes = wanted.within(topic)?;
-        partitions.extend(indexes.into_iter().map(|index| (topic.name.clone(), index)));
-    }
-    let ask = async |time: i64| {
-        let questions: BTreeMap<Partition, i64> =
-            partitions.iter().map(|partition| (partition.clone(), time)).collect();
-        offsets::list(client, &questions, Isolation::ReadUncommitted).await
-    };
-    let starts = ask(EARLIEST).await?;
-    let ends = ask(LATEST).await?;
-    let times = match place.time() {
-        Some(time) => Some(ask(time).await?),
-        None => None,
-    };
-    let (mut items, mut failures) = (Vec::new(), Vec::new());
-    for partition in &partitions {
-        let (start, end) = match (starts.get(partition), ends.get(partition)) {
-            (Some(Ok(start)), Some(Ok(end))) => (start.offset, end.offset),
-            (Some(Err(code)), _) | (_, Some(Err(code))) => {
-                let target = format!("{}-{}", partition.0, partition.1);
-                failures.push(Failure::refused(target, *code, None));
-                continue;
-            }
-            _ => continue,
-        };
-        let at_time = times.as_ref().and_then(|answers| answers.get(partition));
-        let at_time = at_time.and_then(|answer| answer.as_ref().ok()).map(|found| found.offset);
-        let bounds = Bounds { start, end, at_time: at_time.filter(|offset| *offset >= 0) };
+    let (found, failures) = bounds::of(client, partitions, Some(place)).await?;
+    let items = found.into_iter().map(|((topic, partition), bounds)| {
+        let Bounds { start, end, .. } = bounds;
         let new_start = place.resolve(bounds);
-        items.push(Item {
-            topic: partition.0.clone(),
-            partition: partition.1,
-            start,
-            new_start,
-            end,
-            deleted: new_start - start,
-        });
-    }
-    Ok((items, failures))
+        Item { topic, partition, start, new_start, end, deleted: new_start - start }
+    });
+    Ok((items.collect(), failures))
 }
