@@ -3,6 +3,9 @@
 //! Owns: the table of settings. Never: changes them.
 
 use clap::Args;
+use ottla_config::catalog;
+use ottla_config::key::{ConfigKey, Scope, UpdateMode};
+use ottla_config::value::Kind;
 
 use super::Target;
 use crate::client::configs::{self, ConfigEntry};
@@ -32,18 +35,44 @@ pub(crate) struct GetArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
+    /// Without one: every key that this release knows, with its default, without asking a broker
     #[command(flatten)]
-    target: Target,
+    target: Option<Target>,
     /// Only what differs from the default
     #[arg(long)]
     non_default: bool,
 }
 
 pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Report, Failure> {
+    let Some(target) = &args.target else {
+        let known: Vec<ConfigEntry> =
+            catalog::areas().flat_map(|(_, keys)| keys).map(known).collect();
+        return Ok(Report::table("config list", COLUMNS, rows::all(&known)));
+    };
     let client = context.client().await?;
-    let mut entries = configs::describe(&client, &args.target.resource()?).await?;
+    let mut entries = configs::describe(&client, &target.resource()?).await?;
     entries.retain(|entry| !args.non_default || entry.source != "DEFAULT_CONFIG");
     Ok(Report::table("config list", COLUMNS, rows::all(&without_docs(entries))))
+}
+
+/// A key as its declaration has it.
+fn known(key: &ConfigKey) -> ConfigEntry {
+    let source = match key.scope {
+        Scope::Broker => "BROKER_DEFAULT",
+        Scope::Topic => "TOPIC_DEFAULT",
+        Scope::Group => "GROUP_DEFAULT",
+        Scope::ClientMetrics => "CLIENT_METRICS_DEFAULT",
+    };
+    ConfigEntry {
+        name: key.name.to_owned(),
+        value: key.default.map(str::to_owned),
+        source,
+        read_only: key.scope == Scope::Broker && key.update == UpdateMode::ReadOnly,
+        sensitive: key.kind == Kind::Password,
+        kind: key.kind.name(),
+        synonyms: Vec::new(),
+        documentation: None,
+    }
 }
 
 pub(super) async fn run_get(context: &Context, args: &GetArgs) -> Result<Report, Failure> {

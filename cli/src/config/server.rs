@@ -27,7 +27,7 @@ pub(super) const NOTES: &[Column] = &[Column::text("NOTE", "note")];
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
     /// The file that `serve -c` would read
-    #[arg(long = "config", short, value_name = "FILE")]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
     file: Option<PathBuf>,
     /// A key as `serve --set` would take it
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -118,6 +118,13 @@ fn warnings(config: &Configured, public: bool) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if config.value("authorizer.class.name").is_some_and(|class| !class.is_empty()) {
+        warnings.push(
+            "authorizer.class.name is set, but this release authorises nothing: whoever connects may \
+             do everything"
+                .to_owned(),
+        );
+    }
     if public {
         warnings.push(
             "a PLAINTEXT listener is reachable from other machines: anyone there can read and \

@@ -63,8 +63,10 @@ impl Environment {
             self.settings.push(Setting { name: own, text: text.to_owned(), origin });
         } else if is_known(&name) {
             self.settings.push(Setting { name, text: text.to_owned(), origin });
-        } else if !is_ours && catalog::nearest_name(Scope::Broker, &name).is_some() {
+        } else if catalog::nearest_name(Scope::Broker, &name).is_some() {
             self.problems.push(LoadProblem { origin, sentence: unknown_key(&name) });
+        } else if is_ours && catalog::nearest_name(Scope::Broker, &own).is_some() {
+            self.problems.push(LoadProblem { origin, sentence: unknown_key(&own) });
         } else if !is_ours {
             self.notes.push(format!("environment {variable} names no key ({name}): ignored"));
         }
@@ -132,6 +134,14 @@ mod tests {
             ("KAFKA_PORT_9092_TCP_ADDR", "10.0.0.1"),
             ("OTTLA_BOOTSTRAP_SERVER", "x"),
             ("KAFKA_NUM_PARTITION", "1"),
+            ("OTTLA_HTTP_LISTENR", ""),
+            ("OTTLA_NUM_PARTITION", "1"),
+            ("OTTLA_LOG", "debug"),
+            ("OTTLA_FORMAT", "json"),
+            ("OTTLA_COMMAND_CONFIG", "f"),
+            ("OTTLA_BOOTSTRAP_SERVERS", "x"),
+            ("OTTLA_BROKERS", "x"),
+            ("OTTLA_CLIENT_ID", "x"),
         ]);
         assert!(read.settings.is_empty());
         assert_eq!(read.notes.len(), 3, "{:?}", read.notes);
@@ -140,5 +150,13 @@ mod tests {
             "environment KAFKA_NUM_PARTITION: no key is named num.partition; did you mean \
              num.partitions?"
         );
+        let ours: Vec<String> = read.problems[1..].iter().map(ToString::to_string).collect();
+        let expected = [
+            "environment OTTLA_HTTP_LISTENR: no key is named ottla.http.listenr; did you mean \
+             ottla.http.listener?",
+            "environment OTTLA_NUM_PARTITION: no key is named num.partition; did you mean \
+             num.partitions?",
+        ];
+        assert_eq!(ours, expected);
     }
 }
