@@ -6,10 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use std::time::Duration;
-
-use ottla_differential::connection::{Connection, Reply, open_response};
+use ottla_differential::connection::{Reply, open_response};
 use ottla_harness::blocking::TestCluster;
+use ottla_integration::Client;
 use serde_json::{Value, json};
 
 const OFFSET_COMMIT: i16 = 8;
@@ -18,40 +17,23 @@ const FIND_COORDINATOR: i16 = 10;
 const JOIN_GROUP: i16 = 11;
 const HEARTBEAT: i16 = 12;
 const SYNC_GROUP: i16 = 14;
-const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Client(Connection);
+struct Member(Client);
 
-impl Client {
+impl Member {
     fn of(cluster: &TestCluster) -> Self {
-        Self(Connection::open(cluster.bootstrap()).unwrap())
-    }
-
-    fn send(&mut self, key: i16, version: i16, body: &Value) -> i32 {
-        self.0.send(key, version, body).unwrap()
-    }
-
-    fn receive(&mut self, key: i16, version: i16, correlation: i32) -> Value {
-        match self.0.receive(PATIENCE).unwrap() {
-            Reply::Answer(frame) => open_response(key, version, correlation, &frame).unwrap(),
-            other => panic!("key {key} v{version}: {other:?}"),
-        }
-    }
-
-    fn ask(&mut self, key: i16, version: i16, body: &Value) -> Value {
-        let correlation = self.send(key, version, body);
-        self.receive(key, version, correlation)
+        Self(Client::open(cluster.bootstrap()))
     }
 
     fn find_coordinator(&mut self) {
         let answer =
-            self.ask(FIND_COORDINATOR, 4, &json!({"KeyType": 0, "CoordinatorKeys": ["g"]}));
+            self.0.ask(FIND_COORDINATOR, 4, &json!({"KeyType": 0, "CoordinatorKeys": ["g"]}));
         assert_eq!(answer["Coordinators"][0]["ErrorCode"], 0, "{answer}");
     }
 
     /// Joins as a member of v2, which is in the group at once.
     fn join(&mut self, member: &str) -> i32 {
-        self.send(JOIN_GROUP, 2, &join(member))
+        self.0.send(JOIN_GROUP, 2, &join(member))
     }
 
     fn sync(&mut self, joined: &Value, assignments: Value) -> Value {
@@ -61,17 +43,17 @@ impl Client {
             "MemberId": joined["MemberId"],
             "Assignments": assignments,
         });
-        self.ask(SYNC_GROUP, 1, &body)
+        self.0.ask(SYNC_GROUP, 1, &body)
     }
 
     fn heartbeat(&mut self, joined: &Value) -> Value {
         let (generation, member) = (&joined["GenerationId"], &joined["MemberId"]);
         let body = json!({"GroupId": "g", "GenerationId": generation, "MemberId": member});
-        self.ask(HEARTBEAT, 1, &body)["ErrorCode"].clone()
+        self.0.ask(HEARTBEAT, 1, &body)["ErrorCode"].clone()
     }
 
     fn commit(&mut self, joined: &Value, offset: i64) -> Value {
-        let answer = self.ask(
+        let answer = self.0.ask(
             OFFSET_COMMIT,
             7,
             &json!({
@@ -96,7 +78,7 @@ impl Client {
             "Topics": [{"Name": "t", "PartitionIndexes": [0]}],
             "RequireStable": true,
         });
-        let answer = self.ask(OFFSET_FETCH, 7, &body);
+        let answer = self.0.ask(OFFSET_FETCH, 7, &body);
         assert_eq!(answer["ErrorCode"], 0, "{answer}");
         answer["Topics"][0]["Partitions"][0]["CommittedOffset"].clone()
     }
@@ -114,19 +96,19 @@ fn join(member: &str) -> Value {
 }
 
 /// Two members of a stable generation: the leader first, each with its connection and its join.
-fn two_members(cluster: &TestCluster) -> [(Client, Value); 2] {
-    let (mut a, mut b) = (Client::of(cluster), Client::of(cluster));
+fn two_members(cluster: &TestCluster) -> [(Member, Value); 2] {
+    let (mut a, mut b) = (Member::of(cluster), Member::of(cluster));
     a.find_coordinator();
     let joining = a.join("");
-    let alone = a.receive(JOIN_GROUP, 2, joining);
+    let alone = a.0.receive(JOIN_GROUP, 2, joining);
     assert_eq!(alone["GenerationId"], 1, "{alone}");
     assert_eq!(a.sync(&alone, json!([]))["ErrorCode"], 0);
     let second = b.join("");
     // The leader learns of the rebalance from its heartbeat, as soon as b's join is there.
     while a.heartbeat(&alone) != 27 {}
     let first = a.join(alone["MemberId"].as_str().unwrap());
-    let leader = a.receive(JOIN_GROUP, 2, first);
-    let follower = b.receive(JOIN_GROUP, 2, second);
+    let leader = a.0.receive(JOIN_GROUP, 2, first);
+    let follower = b.0.receive(JOIN_GROUP, 2, second);
     assert_eq!(leader["GenerationId"], 2, "{leader}");
     assert_eq!(follower["GenerationId"], 2, "{follower}");
     assert_eq!(leader["Members"].as_array().unwrap().len(), 2, "{leader}");
@@ -147,7 +129,7 @@ fn groups_and_offsets_survive_a_restart() {
     assert_eq!(a.commit(&leader, 41), 0);
     assert_eq!(a.commit(&leader, 42), 0);
     cluster.restart().unwrap();
-    let mut again = Client::of(&cluster);
+    let mut again = Member::of(&cluster);
     assert_eq!(again.committed(), 42);
     assert_eq!(again.heartbeat(&leader), 0, "the members are still in their generation");
     assert_eq!(again.heartbeat(&follower), 0);
@@ -163,11 +145,11 @@ fn a_stopping_broker_does_not_keep_joins_waiting() {
     // Changed metadata makes the group rebalance; the leader never comes back.
     let mut changed = join(follower["MemberId"].as_str().unwrap());
     changed["Protocols"][0]["Metadata"] = json!("0001");
-    let waiting = b.send(JOIN_GROUP, 2, &changed);
-    let mut other = Client::of(&cluster);
+    let waiting = b.0.send(JOIN_GROUP, 2, &changed);
+    let mut other = Member::of(&cluster);
     while other.heartbeat(&follower) != 27 {}
     cluster.stop();
-    match b.0.receive(PATIENCE).unwrap() {
+    match b.0.reply() {
         Reply::Answer(frame) => {
             let answer = open_response(JOIN_GROUP, 2, waiting, &frame).unwrap();
             assert_eq!(answer["ErrorCode"], 16, "{answer}");
@@ -179,12 +161,12 @@ fn a_stopping_broker_does_not_keep_joins_waiting() {
 #[test]
 fn a_group_without_its_topic_has_no_coordinator() {
     let cluster = TestCluster::start().unwrap();
-    let mut client = Client::of(&cluster);
+    let mut client = Member::of(&cluster);
     let joining = client.join("");
-    let answer = client.receive(JOIN_GROUP, 2, joining);
+    let answer = client.0.receive(JOIN_GROUP, 2, joining);
     assert_eq!(answer["ErrorCode"], 16, "{answer}");
     client.find_coordinator();
     let joining = client.join("");
-    let answer = client.receive(JOIN_GROUP, 2, joining);
+    let answer = client.0.receive(JOIN_GROUP, 2, joining);
     assert_eq!((&answer["ErrorCode"], &answer["GenerationId"]), (&json!(0), &json!(1)));
 }
