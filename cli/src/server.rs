@@ -36,7 +36,7 @@ pub(crate) struct DevArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// Configuration: TOML, or Kafka's server.properties
-    #[arg(long = "config", short, value_name = "FILE")]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
     file: Option<PathBuf>,
     /// Another port for the listener; 0 takes a free one, for HTTP, too
     #[arg(long)]
