@@ -18,7 +18,7 @@ use crate::live_config::{Configuration, LiveConfig};
 use crate::metadata_service::MetadataService;
 use crate::metrics::Metrics;
 use crate::net::budget::ByteBudget;
-use crate::net::limits::{ConnectionLimits, ConnectionTable};
+use crate::net::limits::ConnectionTable;
 use crate::producer_ids::ProducerIds;
 use crate::stop::Stopping;
 use crate::topics::Topics;
@@ -32,7 +32,6 @@ pub(crate) struct EdgeLimits {
     pub fetch_bytes_max: u32,
     /// `connections.max.idle.ms`
     pub idle_max: Duration,
-    pub limits: ConnectionLimits,
     pub budget: ByteBudget,
 }
 

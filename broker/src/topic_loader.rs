@@ -75,6 +75,7 @@ fn apply_broker_configs(services: &Services, image: &MetadataImage, delta: &Meta
     if let Err(error) = services.config.set_dynamic(values(&default), values(&own)) {
         tracing::error!(%error, "dynamic broker settings are not in force");
     }
+    services.connections.look_again();
 }
 
 fn load(

@@ -36,7 +36,7 @@ use crate::maintenance;
 use crate::metadata_service::{MetadataError, MetadataService};
 use crate::metrics::Metrics;
 use crate::net::budget::ByteBudget;
-use crate::net::limits::{ConnectionLimits, ConnectionTable};
+use crate::net::limits::ConnectionTable;
 use crate::net::listener::{self, BoundListener, SocketOptions};
 use crate::producer_ids::ProducerIds;
 use crate::services::{EdgeLimits, RandomSource, Services};
@@ -113,7 +113,8 @@ impl Broker {
         let host = options.host;
         let listeners = bind_all(&host, &configuration.broker).await?;
         let http = bind_http(&host, &configuration.broker)?;
-        let endpoints = endpoints(&configuration.broker, &listeners);
+        let gateways = gateways(&host, &configuration.broker);
+        let endpoints = endpoints(&configuration.broker, &listeners, gateways);
 
         let identity = NodeIdentity { node: node_id, new_cluster_id: random.next_uuid() };
         let flush = flush_options(&clock);
@@ -305,7 +306,11 @@ impl<'a> Place<'a> {
 }
 
 /// What clients are told, with the ports that were really bound.
-fn endpoints(config: &BrokerConfig, bound: &[BoundListener]) -> Endpoints {
+fn endpoints(
+    config: &BrokerConfig,
+    bound: &[BoundListener],
+    gateways: BTreeSet<IpAddr>,
+) -> Endpoints {
     let mut by_listener = BTreeMap::new();
     for (index, bound) in bound.iter().enumerate() {
         let explicit = match &config.listeners.advertised {
@@ -328,12 +333,12 @@ fn endpoints(config: &BrokerConfig, bound: &[BoundListener]) -> Endpoints {
         by_listener.insert(Arc::clone(&bound.name), advertised);
     }
     let node_id = NodeId(config.node.node_id);
-    Endpoints::new(node_id, config.node.rack.clone(), by_listener, gateways(config))
+    Endpoints::new(node_id, config.node.rack.clone(), by_listener, gateways)
 }
 
 /// Said aloud where it applies: it is a guess, and `advertised.listeners` overrides it.
-fn gateways(config: &BrokerConfig) -> BTreeSet<IpAddr> {
-    if config.listeners.advertised != AdvertisedListeners::Auto {
+fn gateways(host: &Host, config: &BrokerConfig) -> BTreeSet<IpAddr> {
+    if !matches!(host, Host::System) || config.listeners.advertised != AdvertisedListeners::Auto {
         return BTreeSet::new();
     }
     let gateways = gateway::of_container(Path::new("/"));
@@ -397,30 +402,8 @@ fn edge_limits(config: &BrokerConfig) -> EdgeLimits {
         frame_bytes_max: connections.request_bytes_max.to_usize(),
         fetch_bytes_max: u32::try_from(config.fetch.bytes_max.to_usize()).unwrap_or(u32::MAX),
         idle_max: connections.idle_max.unwrap_or(Duration::MAX),
-        limits: ConnectionLimits {
-            total: connections.connections_max as usize,
-            per_ip: connections.connections_per_ip_max as usize,
-            per_ip_overrides: resolved(&connections.connections_per_ip_overrides),
-            rate: connections.connection_rate_max,
-        },
         budget: ByteBudget::new(queued),
     }
-}
-
-/// Limits by address; a host name stands for all of its addresses.
-fn resolved(overrides: &BTreeMap<String, u32>) -> BTreeMap<IpAddr, usize> {
-    let mut limits = BTreeMap::new();
-    for (host, limit) in overrides {
-        match (host.as_str(), 0).to_socket_addrs() {
-            Ok(addresses) => {
-                limits.extend(addresses.map(|a| (a.ip().to_canonical(), *limit as usize)));
-            }
-            Err(error) => {
-                tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
-            }
-        }
-    }
-    limits
 }
 
 fn fetch_sessions(config: &BrokerConfig) -> api::fetch::FetchSessions {

@@ -3,15 +3,21 @@
 //! Owns: counting open connections in all and by address, and the pace of accepting them (Kafka's
 //! `ConnectionQuotas`, KIP-402, KIP-612). Never: accepts or closes a socket.
 //! Invariant: every admitted connection is counted once and uncounted when its admission is dropped.
+//!
+//! As in Kafka a full broker keeps new connections waiting, and one address with too many has the next
+//! closed. All limits can change while the broker runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::future::Future;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ottla_config::broker::ConnectionsConfig;
 use ottla_protocol::model::MonoTime;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// How many connections are allowed.
 #[derive(Clone, Debug)]
@@ -26,12 +32,50 @@ pub(crate) struct ConnectionLimits {
     pub rate: u32,
 }
 
+impl ConnectionLimits {
+    /// Of a configuration; may ask the name service for the hosts of exceptions.
+    pub(crate) fn of(config: &ConnectionsConfig) -> Self {
+        Self {
+            total: config.connections_max as usize,
+            per_ip: config.connections_per_ip_max as usize,
+            per_ip_overrides: resolved(&config.connections_per_ip_overrides),
+            rate: config.connection_rate_max,
+        }
+    }
+}
+
+/// Limits by address; a host name stands for all of its addresses.
+fn resolved(overrides: &BTreeMap<String, u32>) -> BTreeMap<IpAddr, usize> {
+    let mut limits = BTreeMap::new();
+    for (host, limit) in overrides {
+        match (host.as_str(), 0).to_socket_addrs() {
+            Ok(addresses) => {
+                limits.extend(addresses.map(|a| (a.ip().to_canonical(), *limit as usize)));
+            }
+            Err(error) => {
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides names an unknown host");
+            }
+        }
+    }
+    limits
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    #[error("max.connections={0} is reached; the next connections wait")]
+    Full(usize),
+    #[error("max.connections.per.ip={allowed} is reached for {ip}")]
+    Address { ip: IpAddr, allowed: usize },
+}
+
 /// Open connections by peer address, for the limits and the metrics.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionTable {
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     next_id: AtomicU64,
     open: AtomicU64,
+    freed: Notify,
     pace: Mutex<Pace>,
 }
 
@@ -62,20 +106,32 @@ impl ConnectionTable {
         self: &Arc<Self>,
         ip: IpAddr,
         limits: &ConnectionLimits,
-    ) -> Result<Admission, String> {
+    ) -> Result<Admission, NotAdmitted> {
         let ip = ip.to_canonical();
         let mut by_ip = self.by_ip.lock();
         if self.open.load(Ordering::Relaxed) >= limits.total as u64 {
-            return Err(format!("max.connections={} is reached", limits.total));
+            return Err(NotAdmitted::Full(limits.total));
         }
         let allowed = limits.per_ip_overrides.get(&ip).copied().unwrap_or(limits.per_ip);
         let count = by_ip.get(&ip).copied().unwrap_or_default();
         if count >= allowed {
-            return Err(format!("max.connections.per.ip={allowed} is reached for {ip}"));
+            return Err(NotAdmitted::Address { ip, allowed });
         }
         by_ip.insert(ip, count + 1);
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Admission { table: Arc::clone(self), ip })
+    }
+
+    /// Completes when a connection ended, or limits may have changed, after this call.
+    pub(crate) fn freed(&self) -> impl Future<Output = ()> + '_ {
+        let mut freed = Box::pin(self.freed.notified());
+        freed.as_mut().enable();
+        freed
+    }
+
+    /// Lets those that wait for room look again.
+    pub(crate) fn look_again(&self) {
+        self.freed.notify_waiters();
     }
 
     /// When the connection that just came may go on, if not at once.
@@ -114,6 +170,8 @@ impl Drop for Admission {
             }
         }
         self.table.open.fetch_sub(1, Ordering::Relaxed);
+        drop(by_ip);
+        self.table.look_again();
     }
 }
 
@@ -132,9 +190,9 @@ mod tests {
         let table = Arc::new(ConnectionTable::default());
         let first = table.admit(HERE, &limits(9, 1)).unwrap();
         let refused = table.admit(HERE, &limits(9, 1)).unwrap_err();
-        assert_eq!(refused, "max.connections.per.ip=1 is reached for 127.0.0.1");
+        assert_eq!(refused, NotAdmitted::Address { ip: HERE, allowed: 1 });
         let other = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
-        assert!(table.admit(other, &limits(1, 1)).unwrap_err().starts_with("max.connections=1"));
+        assert_eq!(table.admit(other, &limits(1, 1)).unwrap_err(), NotAdmitted::Full(1));
         drop(first);
         assert_eq!(table.open(), 0);
         assert!(table.admit(HERE, &limits(1, 1)).is_ok());

@@ -3,8 +3,9 @@
 //! Owns: bound listeners, the set of connection tasks, and their drain at shutdown. Never: reads a
 //! byte of a connection, or decides how many there may be (see [`super::limits`]).
 
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, End};
+use super::limits::{Admission, ConnectionLimits, NotAdmitted};
 use super::stream::Stream;
 use crate::api::handler::ConnectionInfo;
 use crate::host::{Accepted, Host, SimulatedListener};
+use crate::live_config::Configuration;
 use crate::services::Services;
 use crate::stop::Stopping;
 
@@ -127,6 +130,7 @@ pub(crate) fn bind_socket(address: SocketAddr, options: SocketOptions) -> io::Re
 pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut stop: Stopping) {
     let stopping = stop.clone();
     let mut tasks = JoinSet::new();
+    let mut limits = CurrentLimits::of(&services);
     loop {
         tokio::select! {
             biased;
@@ -134,7 +138,7 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             accepted = listener.socket.accept() => match accepted {
                 Ok(incoming) => {
-                    let rate = services.edge.limits.rate;
+                    let rate = limits.get(&services).rate;
                     if let Some(turn) = services.connections.pace(services.clock.now().mono, rate) {
                         tokio::select! {
                             biased;
@@ -142,7 +146,21 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
                             () = services.clock.sleep_until(turn) => {}
                         }
                     }
-                    accept(&listener, &services, &stopping, &mut tasks, incoming);
+                    let admitted = tokio::select! {
+                        biased;
+                        () = stop.stopped() => break,
+                        admitted = admit(&services, &mut limits, incoming.peer.ip()) => admitted,
+                    };
+                    match admitted {
+                        Ok(admission) => {
+                            let serve = run(&listener, &services, &stopping, incoming, admission);
+                            tasks.spawn(serve);
+                        }
+                        Err(reason) => {
+                            let (peer, listener) = (incoming.peer, &*listener.name);
+                            tracing::warn!(%peer, listener, %reason, "connection refused");
+                        }
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(listener = %listener.name, %error, "accept failed");
@@ -156,21 +174,57 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
     while tasks.join_next().await.is_some() {}
 }
 
-fn accept(
+/// The limits as they are now, made once per configuration.
+#[derive(Debug)]
+struct CurrentLimits {
+    of: Arc<Configuration>,
+    limits: ConnectionLimits,
+}
+
+impl CurrentLimits {
+    fn of(services: &Services) -> Self {
+        let of = services.configuration();
+        Self { limits: ConnectionLimits::of(&of.broker.connections), of }
+    }
+
+    fn get(&mut self, services: &Services) -> &ConnectionLimits {
+        if !Arc::ptr_eq(&self.of, &services.configuration()) {
+            *self = Self::of(services);
+        }
+        &self.limits
+    }
+}
+
+/// Waits for room in a full broker. An address that has too many connections gets no more.
+async fn admit(
+    services: &Services,
+    limits: &mut CurrentLimits,
+    peer: IpAddr,
+) -> Result<Admission, NotAdmitted> {
+    let mut told = false;
+    loop {
+        let freed = services.connections.freed();
+        match services.connections.admit(peer, limits.get(services)) {
+            Err(full @ NotAdmitted::Full(_)) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("{full}");
+                }
+                freed.await;
+            }
+            admitted => return admitted,
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+fn run(
     listener: &BoundListener,
     services: &Arc<Services>,
     stop: &Stopping,
-    tasks: &mut JoinSet<()>,
     incoming: Incoming,
-) {
+    admission: Admission,
+) -> impl Future<Output = ()> + Send + 'static {
     let Incoming { stream, local, peer } = incoming;
-    let admission = match services.connections.admit(peer.ip(), &services.edge.limits) {
-        Ok(admission) => admission,
-        Err(reason) => {
-            tracing::warn!(%peer, listener = %listener.name, reason, "connection refused");
-            return;
-        }
-    };
     let info = Arc::new(ConnectionInfo {
         id: services.connections.next_id(),
         peer,
@@ -180,14 +234,14 @@ fn accept(
     let connection = Connection::new(stream, Arc::clone(services), Arc::clone(&info));
     let mut stop = stop.clone();
     let services = Arc::clone(services);
-    tasks.spawn(async move {
+    async move {
         let end = connection.run(async move { stop.stopped().await }).await;
         if matches!(end, End::Refused(_)) {
             services.metrics.refused.inc();
         }
         report(&info, end);
         drop(admission);
-    });
+    }
 }
 
 fn report(info: &ConnectionInfo, end: End) {

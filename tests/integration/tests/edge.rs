@@ -6,8 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use ottla_differential::connection::frame;
 use ottla_differential::schema::Schemas;
@@ -15,21 +16,37 @@ use ottla_harness::blocking::TestCluster;
 use ottla_integration::Client;
 use serde_json::{Value, json};
 
+const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
-/// Connects from `source` and asks for ApiVersions; `None` when the broker closes instead.
-fn admitted(source: Ipv4Addr, target: SocketAddr) -> Option<TcpStream> {
+/// Long enough for an answer that comes at once; no answer within it proves nothing by itself.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// Connects from `source` and sends an ApiVersions request.
+fn asking(source: Ipv4Addr, target: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect(&target.into()).unwrap();
     let mut stream = TcpStream::from(socket);
-    let request = frame(Schemas::get().named("ApiVersions"), 0, 1, &[]);
-    stream.write_all(&request).ok()?;
+    // The broker may have closed it already.
+    let _sent = stream.write_all(&frame(Schemas::get().named("ApiVersions"), 0, 1, &[]));
+    stream
+}
+
+/// Whether the answer comes, or the end of the connection.
+fn is_answered(stream: &mut TcpStream) -> bool {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).ok()?;
+    if stream.read_exact(&mut length).is_err() {
+        return false;
+    }
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).ok()?;
-    Some(stream)
+    stream.read_exact(&mut answer).is_ok()
+}
+
+/// A connection that was answered; `None` when the broker closed it instead.
+fn admitted(source: Ipv4Addr, target: SocketAddr) -> Option<TcpStream> {
+    let mut stream = asking(source, target);
+    is_answered(&mut stream).then_some(stream)
 }
 
 /// Connects until it is admitted: a connection that was closed by its client counts until the broker
@@ -47,17 +64,43 @@ const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 #[test]
-fn connections_beyond_the_limit_are_closed_and_one_that_ends_makes_room() {
+fn connections_beyond_the_limit_wait_until_another_one_ends() {
     let cluster = TestCluster::builder().config("max.connections", "2").start_blocking().unwrap();
     let target = cluster.bootstrap().parse().unwrap();
-    // The harness itself may have had a connection.
-    let first = admitted_in_the_end(HERE, target);
-    let _second = admitted_in_the_end(THERE, target);
-    assert!(admitted(HERE, target).is_none());
-    assert!(admitted(ELSEWHERE, target).is_none());
+    let first = admitted(HERE, target).unwrap();
+    let _second = admitted(THERE, target).unwrap();
+    let mut third = asking(ELSEWHERE, target);
+    third.set_read_timeout(Some(MOMENT)).unwrap();
+    let early = third.peek(&mut [0]).unwrap_err();
+    assert!(matches!(early.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early}");
     drop(first);
-    let _third = admitted_in_the_end(ELSEWHERE, target);
-    assert!(admitted(HERE, target).is_none());
+    third.set_read_timeout(None).unwrap();
+    assert!(is_answered(&mut third), "it takes the place of the one that ended");
+}
+
+#[test]
+fn limits_change_while_the_broker_runs() {
+    let cluster = TestCluster::builder().config("node.id", "0").start_blocking().unwrap();
+    let target = cluster.bootstrap().parse().unwrap();
+    let mut client = Client::open(cluster.bootstrap());
+    let mut set = |key: &str, value: &str| {
+        let configs = json!([{"Name": key, "ConfigOperation": 0, "Value": value}]);
+        let resources = json!([{"ResourceType": 4, "ResourceName": "", "Configs": configs}]);
+        let body = json!({"Resources": resources, "ValidateOnly": false});
+        let answer = client.ask(INCREMENTAL_ALTER_CONFIGS, 1, &body);
+        assert_eq!(answer["Responses"][0]["ErrorCode"], 0, "{answer}");
+    };
+    set("max.connections.per.ip", "1");
+    assert!(admitted(HERE, target).is_none(), "the client's own connection is the one");
+    let _other = admitted(THERE, target).unwrap();
+    set("max.connections.per.ip", "9");
+    set("max.connections", "2");
+    let mut waiting = asking(HERE, target);
+    waiting.set_read_timeout(Some(MOMENT)).unwrap();
+    assert!(waiting.peek(&mut [0]).is_err());
+    set("max.connections", "3");
+    waiting.set_read_timeout(None).unwrap();
+    assert!(is_answered(&mut waiting));
 }
 
 #[test]

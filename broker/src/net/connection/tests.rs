@@ -282,7 +282,7 @@ async fn a_fetch_that_waits_is_answered_when_the_broker_stops() {
     let services = Arc::clone(bench.broker.services());
     assert!(MetadataService::create_missing(&services, vec!["t".to_owned()]).await.is_empty());
     bench.client.write_all(&fetch("t", 600_000)).await.unwrap();
-    bench.connection.stream.readable().await.unwrap();
+    bench.connection.stream.socket().unwrap().readable().await.unwrap();
     let Bench { broker, mut client, connection, .. } = bench;
     let mut run = Box::pin(connection.run(std::future::pending()));
     assert!(poll_once(&mut run).await.is_pending());
