@@ -173,6 +173,10 @@ pub(crate) async fn change(
                 continue;
             }
         };
+        if let Some(failure) = unset_unknown(resource, changes, &before) {
+            failures.push(failure);
+            continue;
+        }
         let verdict = match configs::alter(client, resource, changes, effect).await {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -196,6 +200,27 @@ pub(crate) async fn change(
     let mut report = Report::table(command, CHANGE_COLUMNS, rows::all(&items));
     report.dry_run = dry_run.dry_run;
     Ok(report.with_errors(failures))
+}
+
+/// A broker takes the removal of a key that does not exist for done; here it is a mistake. Of what all
+/// brokers share only the keys that are set are known.
+fn unset_unknown(
+    resource: &Resource,
+    changes: &[(String, Change)],
+    entries: &[ConfigEntry],
+) -> Option<Failure> {
+    if matches!(resource, Resource::Broker(None)) {
+        return None;
+    }
+    let is_known = |key: &str| entries.iter().any(|entry| entry.name == key);
+    let (key, _) =
+        changes.iter().find(|(key, change)| matches!(change, Change::Delete) && !is_known(key))?;
+    let failure = Failure::item(key.as_str(), "UNKNOWN_CONFIG", "there is no such setting");
+    let names = entries.iter().map(|entry| entry.name.as_str());
+    Some(match suggest::sentence(key, names) {
+        Some(hint) => failure.fix(hint),
+        None => failure,
+    })
 }
 
 /// A suggestion for the first changed key that the resource does not have.

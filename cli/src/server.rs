@@ -15,6 +15,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use ottla_broker::host::Host;
 use ottla_broker::{Broker, BrokerOptions, StartError, Storage};
+use ottla_replication::replicas::OpenError;
+use ottla_storage::log_dir::LogDirError;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -153,5 +155,14 @@ fn refused(error: &StartError) -> Failure {
         }
         source = cause.source();
     }
-    Failure::new("NOT_STARTED", message, exit)
+    let failure = Failure::new("NOT_STARTED", message, exit);
+    match error {
+        StartError::Open(
+            OpenError::Directory(LogDirError::Io { .. }) | OpenError::NoDirectory(_),
+        ) => failure.fix(
+            "the folder must be one that this user can make and write: choose it with --data (dev) \
+             or log.dirs",
+        ),
+        _ => failure,
+    }
 }

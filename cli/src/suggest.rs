@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the names that exist.
 //!
 //! Owns: the distance and the sentence. Never: fetches names. Invariant: a suggestion differs from
-//! what was typed by at most a third of its letters.
+//! what was typed by at most a third of its letters, and keeps at least one of them.
 
 const LONGEST: usize = 200;
 
@@ -13,7 +13,8 @@ pub(crate) fn nearest<'a>(
     if typed.len() > LONGEST {
         return None;
     }
-    let limit = (typed.chars().count() / 3).max(1);
+    let letters = typed.chars().count();
+    let limit = (letters / 3).max(1).min(letters.saturating_sub(1));
     candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= LONGEST)
@@ -56,6 +57,7 @@ mod tests {
         assert_eq!(nearest("order", names), Some("orders"));
         assert_eq!(nearest("Payment", names), Some("payments"));
         assert_eq!(nearest("clicks", names), None);
+        assert_eq!(nearest("a", ["b"]), None, "nothing of it would be kept");
         assert_eq!(sentence("ordrs", names).as_deref(), Some("did you mean \"orders\"?"));
     }
 }
