@@ -4,15 +4,13 @@
 //! test. Invariant: each line also counts allocations, which are the same on every machine.
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
-#![allow(unsafe_code, reason = "a counting allocator implements GlobalAlloc")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ottla_allocations::Counting;
 use ottla_protocol::frame::{ResponseHead, encode_request, parse_request};
 use ottla_protocol::guard::{Admitted, check};
 use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -22,24 +20,6 @@ use ottla_protocol::model::Timestamp;
 use ottla_protocol::records::validate::ValidationRules;
 use ottla_protocol::records::{Batch, BatchBuilder, Codec, NewRecord, TimestampType, validate};
 use ottla_protocol::rope::Rope;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: passed on as it came.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on as it came.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -52,14 +32,14 @@ fn bench<T>(name: &str, bytes: usize, mut f: impl FnMut() -> T) {
     }
     let start = Instant::now();
     let (mut best, mut rounds) = (Duration::MAX, 0u64);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+    let allocations = ottla_allocations::calls();
     while start.elapsed() < Duration::from_millis(500) {
         let round = Instant::now();
         black_box(f());
         best = best.min(round.elapsed());
         rounds += 1;
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
+    let allocations = ottla_allocations::calls() - allocations;
     let nanos = best.as_nanos() as f64;
     println!(
         "{name:48} {nanos:>12.0} ns {:>8.2} GB/s {:>8.1} allocations",

@@ -5,12 +5,8 @@
 //! and given huge counts, and plain noise. What the guard lets pass is decoded under an allocator
 //! that counts. All of it follows from `SEED`; a failure prints key, version and body.
 
-#![allow(unsafe_code, reason = "a counting allocator implements GlobalAlloc")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use bytes::Bytes;
+use ottla_allocations::{Counting, allocated};
 use ottla_protocol::frame;
 use ottla_protocol::guard::{self, sample};
 use ottla_protocol::messages::*;
@@ -24,44 +20,8 @@ const FRAMES_PER_VERSION: u64 = 340;
 /// What an error of kafka-protocol's takes: it may carry a backtrace.
 const ERROR_BYTES: usize = 256 << 10;
 
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count(bytes: usize) {
-    let _ = ALLOCATED.try_with(|sum| sum.set(sum.get().saturating_add(bytes)));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: passed on as it came.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on as it came.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: passed on as it came.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn allocated<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = ALLOCATED.get();
-    let out = f();
-    (out, ALLOCATED.get() - before)
-}
 
 struct Random(u64);
 

@@ -6,14 +6,12 @@
 //! (`protocol/tests/malformed.rs`). Invariants: no task of the broker panics, no single allocation is
 //! absurd, memory stays within a bound, and the broker serves as before. All follows from `SEED`.
 
-#![allow(unsafe_code, reason = "a counting allocator implements GlobalAlloc")]
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ottla_allocations::{Counting, Usage, watch};
 use ottla_differential::codec;
 use ottla_differential::connection::{Connection, Reply, frame};
 use ottla_differential::sample::{Random, sample};
@@ -30,43 +28,6 @@ const LIVE_BYTES_MAX: usize = 512 << 20;
 /// A request may wait for up to as long as its own body says; those are left behind.
 const PATIENCE: Duration = Duration::from_millis(300);
 const MARKER: i32 = 0x5eed;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-static COUNTING: AtomicBool = AtomicBool::new(false);
-
-struct Counting;
-
-fn add(bytes: usize) {
-    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    if COUNTING.load(Ordering::Relaxed) {
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        LARGEST.fetch_max(bytes, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size());
-        // SAFETY: passed on as it came.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: passed on as it came.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        add(size);
-        // SAFETY: passed on as it came.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -181,19 +142,17 @@ fn malformed_frames_do_no_harm() {
         .config("delete.topic.enable", "false")
         .start_blocking()
         .unwrap();
-    let before = LIVE.load(Ordering::Relaxed);
-    COUNTING.store(true, Ordering::Relaxed);
-    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| (thread, cluster.bootstrap()))
-            .map(|(thread, address)| scope.spawn(move || provoke_all(address, thread)))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    let (outcomes, usage) = watch(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| (thread, cluster.bootstrap()))
+                .map(|(thread, address)| scope.spawn(move || provoke_all(address, thread)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<Outcome>>()
+        })
     });
-    COUNTING.store(false, Ordering::Relaxed);
+    let Usage { grown, largest } = usage;
     let sum = |part: fn(&Outcome) -> usize| outcomes.iter().map(part).sum::<usize>();
-    let grown = PEAK.load(Ordering::Relaxed).saturating_sub(before);
-    let largest = LARGEST.load(Ordering::Relaxed);
     let panics = PANICS.lock().unwrap().clone();
     let _own_hook = std::panic::take_hook();
 
