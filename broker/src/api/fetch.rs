@@ -119,9 +119,9 @@ impl Fetching {
             drop(answers);
             let expired = tokio::select! {
                 biased;
+                () = stopping.stopped() => true,
                 () = Waiting(watch) => false,
                 () = &mut timer => true,
-                () = stopping.stopped() => true,
             };
             drop(guards);
             answers = read::all(&self.ctx.services, &self.wanted, self.limits);
