@@ -60,7 +60,7 @@ fn names_are_kafkas_and_ours() {
             .collect();
         assert_eq!(here, kafka, "{scope:?}");
     }
-    assert_eq!(keys(Scope::Broker).count(), 362 + 2);
+    assert_eq!(keys(Scope::Broker).count(), 362 + 3);
     assert_eq!(keys(Scope::Topic).count(), 34 + 1);
 }
 
