@@ -103,7 +103,6 @@ pub(crate) async fn run(context: &Context, args: &ConsumeArgs) -> Result<Report,
         let settings = member_loop::settings(&context.settings, group, topics)?;
         member_loop::run(&client, settings, &plan, &mut sink).await?
     } else {
-        let selection = Selection { failures: Vec::new(), ..selection };
         let partitions = select::partitions(&selection.topics, &wanted)?;
         let mut spans = spans(&client, &plan, &partitions).await?;
         if let Some(last) = args.last {
