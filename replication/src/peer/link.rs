@@ -298,10 +298,9 @@ impl Link {
             connection.calls.expire(now);
             match self.lane {
                 Lane::Requests => {
-                    if let Some(silence) = beats.collect(shared, self.node, now) {
-                        if silence > settings.silent_max {
-                            return LinkError::Silent(silence);
-                        }
+                    let silence = beats.collect(shared, self.node, now).unwrap_or_default();
+                    if silence > settings.silent_max {
+                        return LinkError::Silent(silence);
                     }
                     beats.send(shared, connection, now);
                 }

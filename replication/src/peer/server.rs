@@ -68,10 +68,10 @@ impl Visitors {
     }
 
     fn leave(&self, hello: &Hello) {
-        if let Some(visitor) = self.0.lock().get_mut(&hello.from.node) {
-            if visitor.incarnation == hello.from.incarnation {
-                visitor.connections = visitor.connections.saturating_sub(1);
-            }
+        let mut visitors = self.0.lock();
+        let visitor = visitors.get_mut(&hello.from.node);
+        if let Some(visitor) = visitor.filter(|it| it.incarnation == hello.from.incarnation) {
+            visitor.connections = visitor.connections.saturating_sub(1);
         }
     }
 }
@@ -368,10 +368,8 @@ impl Visit {
     fn on_snapshot_chunk(&mut self, correlation: u64, chunk: Bytes) {
         // One that was never begun is answered at its end.
         let Some(slot) = self.sinks.get_mut(&correlation) else { return };
-        if let Ok(sink) = slot {
-            if let Err(error) = sink.write(chunk) {
-                *slot = Err(Fault::Snapshot(error.to_string()));
-            }
+        if let Err(error) = slot.as_mut().map_or(Ok(()), |sink| sink.write(chunk)) {
+            *slot = Err(Fault::Snapshot(error.to_string()));
         }
     }
 
