@@ -188,9 +188,9 @@ impl Peers {
             let connected = self.connect_to(address).await?;
             let Connected { info, mut read, mut write, mut frames } = connected;
             let (out, calls) = (Outbound::new(usize::MAX), Calls::default());
-            let (correlation, waiting) = calls.begin(self.shared.now(), allowed)?;
+            let (correlation, waiting) = calls.begin(self.shared.now(), allowed, None)?;
             let (head, payload) = control_request(kind, body);
-            out.push_answer(OutFrame::new(FrameKind::Control, correlation, head, payload));
+            out.push_bounded(OutFrame::new(FrameKind::Control, correlation, head, payload));
             let reading = async {
                 let frame = frames.next(&mut read, || {}).await?;
                 calls.end(frame)

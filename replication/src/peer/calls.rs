@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::error::{Fault, LinkError, PeerError};
 use super::frame::{Frame, FrameKind};
+use super::outbound::Room;
 use super::wire::WireReader;
 
 /// What a call came to: the head of the answer, as there are no payloads in answers.
@@ -25,6 +26,8 @@ struct Call {
     tell: oneshot::Sender<Answer>,
     deadline: MonoTime,
     allowed: Duration,
+    /// What it takes of the connection's bound until it has ended.
+    _room: Option<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +50,7 @@ impl Calls {
         &self,
         now: MonoTime,
         allowed: Duration,
+        room: Option<Room>,
     ) -> Result<(u64, Waiting), PeerError> {
         let mut state = self.0.lock();
         if let Some(error) = &state.broken {
@@ -55,7 +59,7 @@ impl Calls {
         let (tell, waiting) = oneshot::channel();
         state.last += 1;
         let correlation = state.last;
-        let call = Call { tell, deadline: now.plus(allowed), allowed };
+        let call = Call { tell, deadline: now.plus(allowed), allowed, _room: room };
         state.waiting.insert(correlation, call);
         Ok((correlation, waiting))
     }
@@ -127,8 +131,8 @@ mod tests {
     #[test]
     fn each_call_gets_its_own_answer_in_any_order() {
         let calls = Calls::default();
-        let (a, mut first) = calls.begin(at(0), Duration::from_secs(1)).unwrap();
-        let (b, mut second) = calls.begin(at(0), Duration::from_secs(1)).unwrap();
+        let (a, mut first) = calls.begin(at(0), Duration::from_secs(1), None).unwrap();
+        let (b, mut second) = calls.begin(at(0), Duration::from_secs(1), None).unwrap();
         calls.end(answer(b, b"b")).unwrap();
         calls.end(answer(a, b"a")).unwrap();
         // An answer that nobody waits for is dropped.
@@ -140,13 +144,13 @@ mod tests {
     #[test]
     fn calls_end_at_their_deadline_or_with_the_connection() {
         let calls = Calls::default();
-        let (_, mut short) = calls.begin(at(0), Duration::from_millis(10)).unwrap();
-        let (_, mut long) = calls.begin(at(0), Duration::from_millis(100)).unwrap();
+        let (_, mut short) = calls.begin(at(0), Duration::from_millis(10), None).unwrap();
+        let (_, mut long) = calls.begin(at(0), Duration::from_millis(100), None).unwrap();
         calls.expire(at(10));
         assert!(matches!(short.try_recv(), Ok(Err(PeerError::Timeout(_)))));
         assert!(long.try_recv().is_err());
         calls.break_off(&Arc::new(LinkError::Ended));
         assert!(matches!(long.try_recv(), Ok(Err(PeerError::Broken(_)))));
-        assert!(matches!(calls.begin(at(0), Duration::ZERO), Err(PeerError::Broken(_))));
+        assert!(matches!(calls.begin(at(0), Duration::ZERO, None), Err(PeerError::Broken(_))));
     }
 }

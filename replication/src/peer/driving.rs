@@ -13,6 +13,7 @@ use super::groups::{GroupRpc, GroupStarter};
 use super::links::Links;
 use crate::driver::{Elections, Restarts, Vacancy, leaderless};
 use crate::liveness::{Liveness, LivenessEvent};
+use crate::raft::GroupId;
 
 /// Between two judgements of liveness; well below the silence that makes a suspect.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,7 +56,7 @@ impl Driving {
                 self.sweep();
                 sweep = false;
             }
-            self.stand().await;
+            self.stand();
             let next = self.elections.deadline().map(|due| due.since(shared.now()));
             tokio::select! {
                 biased;
@@ -116,10 +117,13 @@ impl Driving {
             let random = |below| shared.random_u64() % below;
             self.elections.vacant(&vacancy, |n| liveness.of(n), now, random);
         }
-        for id in self.elections.pending() {
-            if running.binary_search_by_key(&id, |(id, _)| *id).is_err() {
-                self.elections.settled(&id);
-            }
+        let runs = |id: &GroupId| running.binary_search_by_key(id, |(id, _)| *id).is_ok();
+        for id in self.elections.pending().iter().filter(|id| !runs(id)) {
+            self.elections.settled(id);
+        }
+        // What was deleted, moved away, or has stopped is led by this node no more.
+        for id in shared.table.led_by(shared.me).iter().filter(|id| !runs(id)) {
+            shared.table.resign(id);
         }
         self.restart(now);
     }
@@ -137,7 +141,7 @@ impl Driving {
     }
 
     /// Lets those groups stand for election whose time has come.
-    async fn stand(&mut self) {
+    fn stand(&mut self) {
         let shared = &self.links.shared;
         let due = self.elections.due(shared.now(), |below| shared.random_u64() % below);
         if due.is_empty() {
@@ -146,10 +150,13 @@ impl Driving {
         let groups: Vec<Arc<dyn GroupRpc>> =
             due.iter().filter_map(|id| shared.groups.get(id)).collect();
         tracing::debug!(groups = groups.len(), "standing for election");
-        let asking = futures_util::future::join_all(groups.iter().map(|group| group.elect()));
-        if tokio::time::timeout(ASK_MAX, asking).await.is_err() {
-            tracing::warn!("groups take more than {ASK_MAX:?} to begin an election");
-        }
+        // Not waited for: a group that is busy must not keep this task from judging peers.
+        tokio::spawn(async move {
+            let asking = futures_util::future::join_all(groups.iter().map(|group| group.elect()));
+            if tokio::time::timeout(ASK_MAX, asking).await.is_err() {
+                tracing::warn!("groups take more than {ASK_MAX:?} to begin an election");
+            }
+        });
     }
 }
 

@@ -50,8 +50,8 @@ impl Connection {
             .await
             .map_err(|_| PeerError::Timeout(allowed))?
             .map_err(|_| PeerError::NotConnected(self.node))?;
-        let (correlation, waiting) = self.calls.begin(shared.now(), allowed)?;
-        self.out.push(OutFrame::new(kind, correlation, head, payload), room);
+        let (correlation, waiting) = self.calls.begin(shared.now(), allowed, Some(room))?;
+        self.out.push_bounded(OutFrame::new(kind, correlation, head, payload));
         Ok(waiting)
     }
 
@@ -79,7 +79,7 @@ impl Connection {
     ) -> Result<(u64, Waiting), PeerError> {
         let gone = |_| PeerError::NotConnected(self.node);
         let room = self.out.room(head.len()).await.map_err(gone)?;
-        let (correlation, waiting) = self.calls.begin(shared.now(), allowed)?;
+        let (correlation, waiting) = self.calls.begin(shared.now(), allowed, None)?;
         self.out.push(OutFrame::new(kind, correlation, head, Vec::new()), room);
         Ok((correlation, waiting))
     }
@@ -89,7 +89,7 @@ impl Connection {
     /// Ends request `correlation`, of which more was to follow.
     pub(crate) fn cancel(&self, kind: FrameKind, correlation: u64) {
         let frame = OutFrame::new(kind, correlation, OutFrame::buffer(), Vec::new());
-        self.out.push_answer(frame);
+        self.out.push_bounded(frame);
     }
 }
 
@@ -242,9 +242,13 @@ impl Link {
         self.touch(shared.now());
         self.current.send_replace(Some(Arc::clone(&connection)));
         if self.lane == Lane::Requests {
-            for (_, group) in shared.groups.running() {
-                group.peer_up(self.node).await;
-            }
+            // Beside the reading and writing, which groups wait for.
+            let (groups, node) = (shared.groups.running(), self.node);
+            tokio::spawn(async move {
+                for (_, group) in groups {
+                    group.peer_up(node).await;
+                }
+            });
         }
         let (mut read, mut write, mut frames) = (read, write, frames);
         let heard = || shared.heard(pulse);
@@ -349,7 +353,7 @@ impl Beats {
         Heartbeat { wall: shared.wall(), news }.put(&mut head);
         // Longer than a connection without answers lives: it ends by silence, not by a deadline.
         let allowed = shared.settings.silent_max * 2;
-        let Ok((correlation, waiting)) = connection.calls.begin(now, allowed) else { return };
+        let Ok((correlation, waiting)) = connection.calls.begin(now, allowed, None) else { return };
         let frame = OutFrame::new(FrameKind::Heartbeat, correlation, head, Vec::new());
         connection.out.push_urgent(frame);
         self.unanswered.push_back((now, upto, waiting));

@@ -186,6 +186,7 @@ fn last_of(part: &AppendPart<'_>) -> Option<LogId> {
 struct Sent {
     prev: Option<LogId>,
     last: Option<LogId>,
+    bytes: usize,
     waiting: Waiting,
 }
 
@@ -194,6 +195,7 @@ struct Appends<'s, S, I> {
     client: &'s ReplicaClient<S>,
     input: Option<I>,
     sent: VecDeque<Sent>,
+    sent_bytes: usize,
     /// What sending came to; told after the answers to what was sent before.
     failed: Option<RpcError>,
 }
@@ -203,9 +205,11 @@ where
     I: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
 {
     async fn next(&mut self) -> Option<AppendResult> {
-        let window = self.client.links.shared.settings.append_window;
+        let settings = &self.client.links.shared.settings;
         loop {
-            let may_send = self.sent.len() < window && self.failed.is_none();
+            let may_send = self.sent.len() < settings.append_window
+                && self.sent_bytes < settings.append_window_bytes
+                && self.failed.is_none();
             let input = self.input.as_mut().filter(|_| may_send);
             match (self.sent.front_mut(), input) {
                 (None, None) => return self.failed.take().map(Err),
@@ -242,7 +246,9 @@ where
             match self.client.send_append(&part).await {
                 Ok(waiting) => {
                     let (prev, last) = (part.prev, last_of(&part));
-                    self.sent.push_back(Sent { prev, last, waiting });
+                    let bytes = part.entries.iter().map(payload_bytes).sum();
+                    self.sent_bytes += bytes;
+                    self.sent.push_back(Sent { prev, last, bytes, waiting });
                 }
                 Err(error) => {
                     self.failed = Some(rpc_error(&error));
@@ -259,6 +265,7 @@ where
         answered: Result<super::calls::Answer, tokio::sync::oneshot::error::RecvError>,
     ) -> Option<AppendResult> {
         let sent = self.sent.pop_front()?;
+        self.sent_bytes -= sent.bytes;
         let read = answered
             .unwrap_or(Err(PeerError::Stopping))
             .and_then(|head| Ok(codec::append_answer(&mut WireReader::new(head))?));
@@ -288,6 +295,7 @@ where
         self.input = None;
         self.failed = None;
         self.sent.clear();
+        self.sent_bytes = 0;
     }
 }
 
@@ -319,7 +327,8 @@ impl<S: SnapshotSource> RaftNetworkV2<TypeConfig> for ReplicaClient<S> {
         I: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let client: &'s Self = self;
-        let appends = Appends { client, input: Some(input), sent: VecDeque::new(), failed: None };
+        let (sent, sent_bytes) = (VecDeque::new(), 0);
+        let appends = Appends { client, input: Some(input), sent, sent_bytes, failed: None };
         let stream = futures_util::stream::unfold(appends, |mut appends| async move {
             let result = appends.next().await?;
             Some((result, appends))

@@ -8,11 +8,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::frame::OutFrame;
 
@@ -24,8 +25,8 @@ const PIECES_MAX: usize = 128;
 #[derive(Debug)]
 struct Queued {
     frame: OutFrame,
-    /// What it takes of the room.
-    room: usize,
+    /// Given back when the frame was written.
+    room: Option<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -39,13 +40,13 @@ struct Queues {
 pub(crate) struct Outbound {
     queue: Mutex<Queues>,
     ready: Notify,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     bytes_max: usize,
 }
 
-/// Room for a frame, to be used by [`Outbound::push`].
-#[derive(Debug)]
-pub(crate) struct Room(usize);
+/// Room for a frame, given back when it is dropped: for a request with its answer, so that what a peer
+/// has taken in and not answered is bounded too, and its reader never has to stand still.
+pub(crate) type Room = OwnedSemaphorePermit;
 
 /// The connection has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +58,7 @@ impl Outbound {
         Self {
             queue: Mutex::default(),
             ready: Notify::new(),
-            room: Semaphore::new(bytes_max),
+            room: Arc::new(Semaphore::new(bytes_max)),
             bytes_max,
         }
     }
@@ -66,25 +67,25 @@ impl Outbound {
     pub(crate) async fn room(&self, bytes: usize) -> Result<Room, Closed> {
         let bytes = bytes.clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = self.room.acquire_many(permits).await.map_err(|_| Closed)?;
-        permit.forget();
-        Ok(Room(bytes))
+        Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)
     }
 
+    /// Sends a frame whose room is free again when it was written.
     pub(crate) fn push(&self, frame: OutFrame, room: Room) {
-        self.queue.lock().others.push_back(Queued { frame, room: room.0 });
+        self.queue.lock().others.push_back(Queued { frame, room: Some(room) });
         self.ready.notify_one();
     }
 
     /// For what must not wait behind others, and is small: heartbeats.
     pub(crate) fn push_urgent(&self, frame: OutFrame) {
-        self.queue.lock().urgent.push_back(Queued { frame, room: 0 });
+        self.queue.lock().urgent.push_back(Queued { frame, room: None });
         self.ready.notify_one();
     }
 
-    /// For answers, whose number is bounded by the requests that are taken in.
-    pub(crate) fn push_answer(&self, frame: OutFrame) {
-        self.queue.lock().others.push_back(Queued { frame, room: 0 });
+    /// For frames whose number is bounded by others': requests that hold their room until they are
+    /// answered, and answers, which are bounded by the requests.
+    pub(crate) fn push_bounded(&self, frame: OutFrame) {
+        self.queue.lock().others.push_back(Queued { frame, room: None });
         self.ready.notify_one();
     }
 
@@ -93,14 +94,14 @@ impl Outbound {
         self.room.close();
     }
 
-    fn take(&self, sequence: &mut u32, pieces: &mut VecDeque<Bytes>) -> usize {
+    fn take(&self, sequence: &mut u32, pieces: &mut VecDeque<Bytes>) -> Vec<Room> {
         let mut queue = self.queue.lock();
-        let (mut bytes, mut room) = (0, 0);
+        let (mut bytes, mut room) = (0, Vec::new());
         while bytes < ROUND_BYTES {
             let urgent = queue.urgent.pop_front();
             let Some(queued) = urgent.or_else(|| queue.others.pop_front()) else { break };
             bytes += queued.frame.len();
-            room += queued.room;
+            room.extend(queued.room);
             pieces.extend(queued.frame.into_pieces(*sequence));
             *sequence = sequence.wrapping_add(1);
         }
@@ -122,7 +123,7 @@ impl Outbound {
             }
             write_all(stream, &mut pieces).await?;
             stream.flush().await?;
-            self.room.add_permits(room);
+            drop(room);
         }
     }
 }

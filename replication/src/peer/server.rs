@@ -407,5 +407,5 @@ fn push_answer(out: &Outbound, correlation: u64, outcome: Outcome) {
             (FrameKind::Fault, head)
         }
     };
-    out.push_answer(OutFrame::new(kind, correlation, head, Vec::new()));
+    out.push_bounded(OutFrame::new(kind, correlation, head, Vec::new()));
 }

@@ -29,9 +29,12 @@ pub struct PeerSettings {
     pub vote_timeout: Duration,
     /// The longest frame that is taken in; above the largest batch.
     pub frame_bytes_max: usize,
-    /// Bytes that wait to be written on one connection.
+    /// Bytes of requests on one connection that are not answered yet, or not even written. Below
+    /// `inflight_bytes_max`, so that the peer's reader never stands still: heartbeats come to it behind
+    /// requests.
     pub queue_bytes_max: usize,
-    /// Bytes of requests from one connection that are being carried out.
+    /// Bytes of requests from one connection that are being carried out, from a peer that keeps to no
+    /// bound of its own.
     pub inflight_bytes_max: usize,
     /// How long `inflight_bytes_max` may stay exhausted before the connection is given up.
     pub stall_max: Duration,
@@ -39,6 +42,9 @@ pub struct PeerSettings {
     pub append_bytes_max: usize,
     /// Appends of one group that are sent without an answer yet.
     pub append_window: usize,
+    /// The same in bytes, after which no more is sent ahead: a group whose replica stands still leaves
+    /// room for the others.
+    pub append_window_bytes: usize,
     /// Snapshots and segments to one peer.
     pub bulk_bytes_per_second: u64,
     pub bulk_chunk_bytes: usize,
@@ -66,8 +72,9 @@ impl Default for PeerSettings {
             queue_bytes_max: 32 << 20,
             inflight_bytes_max: 64 << 20,
             stall_max: Duration::from_secs(10),
-            append_bytes_max: 4 << 20,
+            append_bytes_max: 2 << 20,
             append_window: 32,
+            append_window_bytes: 4 << 20,
             bulk_bytes_per_second: 64 << 20,
             bulk_chunk_bytes: 256 << 10,
             bulk_idle_max: Duration::from_secs(30),

@@ -194,6 +194,48 @@ async fn a_replica_that_is_not_there_is_unreachable_for_a_while() {
     assert!(client.backoff().is_some());
 }
 
+/// The disk of a follower stands still under all that it is sent: its broker is heard, others go on.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_disk_is_no_reason_for_suspicion_and_delays_no_other_group() {
+    let net: Arc<Net> = Arc::default();
+    let (nodes, followers) = pair(&net, 6).await;
+    let mut streams = Vec::new();
+    for (n, follower) in (0..5).zip(&followers) {
+        follower.answering.send_replace(false);
+        let node = nodes[0].peers.network::<FakeSource>(group_id(n));
+        streams.push(tokio::spawn(async move {
+            let mut network = node;
+            let mut client = network.new_client(replica(2), &EmptyNode {}).await;
+            let large = (1..2_000).map(|at| {
+                let mut request = append(at, at);
+                let batch = Batch::Received(vec![0; 1 << 20].into());
+                request.entries[0].payload = Payload::Batch(batch);
+                request
+            });
+            let requests = futures_util::stream::iter(large);
+            let answers = client.stream_append(requests, option()).await.unwrap();
+            answers.collect::<Vec<_>>().await.len()
+        }));
+    }
+    let mut quick = client(&nodes[0], 5, 2).await;
+    for at in 0..40 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let answer = quick.append_entries(append(at, at), option()).await;
+        assert!(answer.is_ok(), "{at}: {answer:?}");
+        let two = nodes[1].peers.me();
+        assert_eq!(nodes[0].peers.liveness(two), crate::liveness::Liveness::Alive);
+        assert_eq!(nodes[1].peers.liveness(nodes[0].peers.me()), crate::liveness::Liveness::Alive);
+    }
+    for follower in &followers {
+        assert!(follower.bytes.load(Ordering::Relaxed) <= 5 << 20);
+    }
+    // In time each leader is told.
+    for stream in streams {
+        assert_eq!(stream.await.unwrap(), 1);
+    }
+    assert_eq!(net.dialled.load(Ordering::Relaxed), 6);
+}
+
 /// Nothing is read at the other end: what waits is bounded, and those who wait are told in time.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_nothing_makes_senders_wait_and_not_memory_grow() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::model::{LeaderEpoch, NodeId};
+use ottla_protocol::model::NodeId;
 
 use super::nodes::*;
 use crate::peer::{Dial, Fault, PeerError, Peers, TcpDial};
@@ -91,18 +91,25 @@ async fn an_address_is_enough_to_ask() {
 async fn leaderships_spread_and_end() {
     let nodes = three(&Arc::default());
     all_met(&nodes).await;
+    let lead = |node: usize, n, epoch| {
+        let id = node as i32 + 1;
+        let group = fake(id, &[1, 2, 3]);
+        group.set_leader(id, epoch);
+        nodes[node].groups.insert(group_id(n), Arc::new(group));
+    };
     for n in 0..5_000 {
         // More than one heartbeat holds.
-        nodes[0].peers.leaderships().claim(group_id(n), LeaderEpoch(3), vec![NodeId(1)]);
+        lead(0, n, 3);
     }
     let leader = |node: usize, n| {
         nodes[node].peers.leaderships().leader(&group_id(n)).map(|claim| claim.leader.get())
     };
     until("the last of many is told", || (1..3).all(|node| leader(node, 4_999) == Some(1))).await;
     assert!((0..5_000).all(|n| leader(1, n) == Some(1) && leader(2, n) == Some(1)));
-    nodes[0].peers.leaderships().resign(&group_id(17));
+    // A group that is gone from its node is led there no more.
+    nodes[0].groups.remove(&group_id(17));
     until("the resignation is told", || (1..3).all(|node| leader(node, 17).is_none())).await;
-    nodes[1].peers.leaderships().claim(group_id(17), LeaderEpoch(4), vec![NodeId(2)]);
+    lead(1, 17, 4);
     until("the successor is known", || (0..3).all(|node| leader(node, 17) == Some(2))).await;
 }
 

@@ -86,7 +86,6 @@ async fn a_live_node_that_no_longer_leads_is_succeeded() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Its replica has stopped, say for want of space; the node is well.
     nodes[1].groups.stopped(&group_id(0), "no space left");
-    nodes[1].peers.leaderships().resign(&group_id(0));
     until("another stands", || stood(&groups)[0] + stood(&groups)[2] > 0).await;
     assert_eq!(stood(&groups)[1], 0);
 }

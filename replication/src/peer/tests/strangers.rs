@@ -72,11 +72,9 @@ async fn a_broker_that_was_started_again_is_no_stranger() {
     let net: Arc<Net> = Arc::default();
     let nodes = three(&net);
     all_met(&nodes).await;
-    nodes[1].peers.leaderships().claim(
-        group_id(0),
-        ottla_protocol::model::LeaderEpoch(1),
-        vec![NodeId(2)],
-    );
+    let group = fake(2, &[2]);
+    group.set_leader(2, 1);
+    nodes[1].groups.insert(group_id(0), Arc::new(group));
     let table = nodes[0].peers.leaderships();
     until("it is told", || table.leader(&group_id(0)).is_some()).await;
     nodes[1].peers.stop().await;
