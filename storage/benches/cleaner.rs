@@ -68,6 +68,7 @@ fn fill(fs: &Arc<dyn FileSystem>, record: usize, codec: Codec, duplicates: u64) 
         fs: Arc::clone(fs),
         dir: "/bench-0".into(),
         segments,
+        truncations: 0,
         first_dirty: Offset(0),
         first_uncleanable: Offset(offset),
         aborted: Vec::new(),

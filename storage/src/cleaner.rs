@@ -105,11 +105,13 @@ pub struct SourceSegment {
 pub struct CleanPlan {
     pub fs: Arc<dyn FileSystem>,
     pub dir: PathBuf,
+    /// How often the log had been truncated.
+    pub truncations: u64,
     /// All closed segments below `first_uncleanable`, clean ones as well, in order.
     pub segments: Vec<SourceSegment>,
     pub first_dirty: Offset,
     pub first_uncleanable: Offset,
-    /// Aborted transactions that begin below `first_uncleanable`.
+    /// Aborted transactions of these segments.
     pub aborted: Vec<AbortedTxn>,
     /// The producers that the log remembers.
     pub producers: BTreeMap<ProducerId, LastRecord>,
@@ -127,6 +129,8 @@ pub struct CleanedGroup {
     /// The segments it stands for, with their bytes when they were read: the swap is refused when
     /// the log has other ones by now.
     pub replaced: Vec<(Offset, u64)>,
+    /// How often the log had been truncated when the cleaning began.
+    pub truncations: u64,
     /// The files that there are.
     pub kinds: Vec<FileKind>,
     pub seal: Seal,

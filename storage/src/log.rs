@@ -203,6 +203,8 @@ pub struct PartitionLog {
     durability: Durability,
     seals: SealFile,
     doomed: Vec<Doomed>,
+    /// How often this process cut the log's end.
+    truncations: u64,
     health: LogHealth,
 }
 

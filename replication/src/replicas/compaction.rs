@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use ottla_protocol::model::{Now, Offset, TopicPartition};
-use ottla_storage::LogError;
 use ottla_storage::checkpoint::CheckpointKind;
 use ottla_storage::cleaner::range::{CleanableRange, CompactionSettings};
 use ottla_storage::cleaner::{CleanBudget, CleanError, CleanReport, CleanRun, MapMemory};
+use ottla_storage::{LogError, PartitionLog};
 
 use super::{Placed, Replicas};
 use crate::partition::PartitionError;
@@ -107,6 +107,13 @@ impl Replicas {
         budget: &mut dyn CleanBudget,
     ) -> Result<CleanReport, CompactionError> {
         let partition = &due.placed.partition;
+        let cut_within = |log: &PartitionLog| {
+            log.segments().next().map(|(base, _)| base) < Some(log.log_start())
+        };
+        if partition.inspect(|log, _| cut_within(log))? {
+            // What DeleteRecords hid counts as clean, so it must not come back after a crash.
+            self.checkpoint_log_starts();
+        }
         let (dir, plan) = partition.maintain(|log, _| {
             let plan = log.clean_plan(&due.range, &due.settings);
             (log.dir().to_path_buf(), plan)

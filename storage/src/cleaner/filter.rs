@@ -168,7 +168,11 @@ impl Filter<'_> {
         if kept.is_empty() {
             return Ok(self.without_records(header, stays, invalid));
         }
-        let new_horizon = (tombstones || sets_horizon) && header.delete_horizon().is_none();
+        // The time that readers have begins when what it deletes may be gone: a batch behind the
+        // part that is cleaned waits for its own cleaning.
+        let cleaned = header.last_offset() <= self.map.latest();
+        let new_horizon =
+            cleaned && (tombstones || sets_horizon) && header.delete_horizon().is_none();
         let horizon = if new_horizon {
             Some(Timestamp(self.now.0.saturating_add(self.delete_retention_millis)))
         } else {

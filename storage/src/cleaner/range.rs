@@ -105,11 +105,13 @@ impl CleanableRange {
         let dirty_from = (0..input.closed.len())
             .find(|index| dirty(*index))
             .map_or(input.active_base, |index| input.closed[index].base);
+        // Where the log start has passed an open transaction nothing is decided behind it.
+        let nothing = first_uncleanable == first_dirty;
         Self {
             first_dirty,
             first_uncleanable,
             clean_bytes: bytes(Offset::ZERO, dirty_from),
-            dirty_bytes: bytes(dirty_from, first_uncleanable),
+            dirty_bytes: if nothing { 0 } else { bytes(dirty_from, first_uncleanable) },
             overdue: overdue(&input, settings, dirty_from),
             checkpoint_invalid,
         }

@@ -60,7 +60,7 @@ impl CleanRun {
         sources.retain(|segment| segment.base < report.cleaned_up_to);
         let limits =
             GroupLimits { segment_bytes: plan.segment_bytes, index_bytes: plan.index_bytes_max };
-        let mut transactions = CleanedTransactions::default();
+        let mut transactions = CleanedTransactions::new(plan.first_uncleanable);
         let first = sources.first().map_or(Offset::ZERO, |segment| segment.base);
         transactions.expect(plan.aborted.iter().filter(|txn| txn.last_offset >= first).copied());
         let groups = group(sources, limits).into();
@@ -145,7 +145,8 @@ impl CleanRun {
         }
         let replaced = sources.iter().map(|segment| (segment.base, segment.log_bytes)).collect();
         let aborted = self.transactions.take_kept();
-        Ok((writer.finish(&aborted, replaced, budget)?, changed))
+        let group = writer.finish(&aborted, replaced, budget)?;
+        Ok((CleanedGroup { truncations: self.plan.truncations, ..group }, changed))
     }
 }
 
@@ -185,7 +186,7 @@ fn map_keys(
 ) -> Result<BTreeMap<ProducerId, Offset>, CleanError> {
     let mut producers = BTreeMap::new();
     let (start, end) = (plan.first_dirty, plan.first_uncleanable);
-    let mut transactions = CleanedTransactions::default();
+    let mut transactions = CleanedTransactions::new(end);
     transactions.expect(plan.aborted.iter().filter(|txn| txn.last_offset >= start).copied());
     for segment in &plan.segments {
         if segment.next_base <= start || segment.base >= end {

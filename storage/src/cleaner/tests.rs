@@ -113,6 +113,7 @@ impl Shelf {
             fs: Arc::clone(&self.fs),
             dir: "/t-0".into(),
             segments: segments.collect(),
+            truncations: 0,
             first_dirty: Offset(first_dirty),
             first_uncleanable: self.active(),
             aborted: self.aborted.clone(),

@@ -20,8 +20,11 @@ pub(super) enum Verdict {
     Discardable,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CleanedTransactions {
+    /// Of transactions that begin at or behind this offset it is not sure that they stay aborted:
+    /// they are taken along as they are.
+    decided_below: Offset,
     /// Not reached yet, by first offset.
     ahead: VecDeque<AbortedTxn>,
     /// Reached: the transaction, and whether a batch of it was met.
@@ -32,6 +35,16 @@ pub(super) struct CleanedTransactions {
 }
 
 impl CleanedTransactions {
+    pub(super) fn new(decided_below: Offset) -> Self {
+        Self {
+            decided_below,
+            ahead: VecDeque::new(),
+            aborted: BTreeMap::new(),
+            committed: BTreeSet::new(),
+            kept: Vec::new(),
+        }
+    }
+
     /// Adds the aborted transactions of the segments that come next.
     pub(super) fn expect(&mut self, aborted: impl IntoIterator<Item = AbortedTxn>) {
         let mut all: Vec<AbortedTxn> = std::mem::take(&mut self.ahead).into();
@@ -54,9 +67,12 @@ impl CleanedTransactions {
             return Verdict::Needed;
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some((_, met)) => {
+            Some((txn, met)) => {
                 *met = true;
-                Verdict::Discardable
+                match txn.first_offset < self.decided_below {
+                    true => Verdict::Discardable,
+                    false => Verdict::Needed,
+                }
             }
             None => {
                 self.committed.insert(header.producer_id);

@@ -151,7 +151,7 @@ impl<'a> SegmentWriter<'a> {
             time_index,
             transaction_index,
         };
-        Ok(CleanedGroup { dir: self.dir.to_owned(), replaced, kinds, seal })
+        Ok(CleanedGroup { dir: self.dir.to_owned(), replaced, truncations: 0, kinds, seal })
     }
 
     fn index(&self, kind: FileKind, bytes: &[u8], width: usize) -> Result<IndexSeal, CleanError> {

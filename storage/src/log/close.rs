@@ -7,7 +7,8 @@ use ottla_protocol::model::{Now, Offset};
 use super::PartitionLog;
 use crate::error::LogError;
 use crate::file_name::{FileKind, SegmentFileName};
-use crate::producer_state::snapshot;
+use crate::fs::OpenMode;
+use crate::producer_state::snapshot::{self, Expiry};
 use crate::segment::Segment;
 
 /// Snapshots kept besides those at the beginning of a segment.
@@ -41,6 +42,39 @@ impl PartitionLog {
         self.snapshots.insert(offset);
         self.prune_snapshots();
         Ok(())
+    }
+
+    /// Makes the producer snapshot at the base of segment `index` durable, before what it was made
+    /// from goes: after a power cut nothing else could tell of a transaction that is open there, or
+    /// of the last batches of a producer that was quiet since. Syncs the folder.
+    pub(super) fn keep_producers_at(&mut self, index: usize) -> Result<(), LogError> {
+        let next = self.segments[index].base();
+        let path = self.folder.path(SegmentFileName::live(next, FileKind::ProducerSnapshot));
+        let open = |mode| self.folder.fs.open(&path, mode).map_err(LogError::io("open", &path));
+        // Written in vain by a process that a power cut ended, it is made again.
+        let file = match self.read_snapshot(next, Expiry::Never)? {
+            Some(_) => open(OpenMode::ReadWrite)?,
+            None => {
+                let state = match self.producers_at(next, index) {
+                    Ok(state) => state,
+                    // Damage in what is to go must not keep it for ever.
+                    Err(LogError::Damaged(damage)) => {
+                        tracing::warn!(%damage, "letting a segment go that cannot be read");
+                        return self.sync_names();
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.folder
+                    .write_small(&path, &snapshot::encode(&state))
+                    .map_err(LogError::io("write", &path))?
+            }
+        };
+        self.snapshots.insert(next);
+        if let Err(error) = file.sync_data() {
+            self.fail_flush(&error);
+            return Err(LogError::io("sync", &path)(error));
+        }
+        self.sync_names()
     }
 
     /// Keeps those at segments' bases, from which one segment's state can be rebuilt, and the

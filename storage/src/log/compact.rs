@@ -47,7 +47,8 @@ impl PartitionLog {
     /// offset. Cheap unless a compaction lag is set: then timestamps are looked up.
     ///
     /// Only what is flushed: a record that a power cut may take must not have superseded one that
-    /// was acknowledged. Where [`closed_needs_flush`](Self::closed_needs_flush) there may be more
+    /// was acknowledged. What lies below the log start counts as clean: before it is cleaned the
+    /// log start is to be on the disk, or a power cut may bring back half of it. Where [`closed_needs_flush`](Self::closed_needs_flush) there may be more
     /// once it is.
     ///
     /// # Errors
@@ -101,7 +102,8 @@ impl PartitionLog {
         self.writable()?;
         let mut segments = Vec::new();
         for (index, segment) in self.closed().enumerate() {
-            if segment.base() >= range.first_uncleanable {
+            let nothing = range.first_uncleanable <= range.first_dirty;
+            if nothing || segment.base() >= range.first_uncleanable {
                 break;
             }
             let log = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
@@ -116,6 +118,7 @@ impl PartitionLog {
             });
         }
         let first = segments.first().map_or(self.log_start, |segment| segment.base);
+        let end = segments.last().map_or(first, |segment| segment.next_base);
         let producers: BTreeMap<_, _> = self
             .producers
             .iter()
@@ -128,9 +131,10 @@ impl PartitionLog {
             fs: std::sync::Arc::clone(&self.folder.fs),
             dir: self.folder.dir.to_path_buf(),
             segments,
+            truncations: self.truncations,
             first_dirty: range.first_dirty,
             first_uncleanable: range.first_uncleanable,
-            aborted: self.aborted_transactions(first, range.first_uncleanable)?,
+            aborted: self.aborted_transactions(first, end)?,
             producers,
             delete_retention_millis: i64::try_from(settings.delete_retention.as_millis())
                 .unwrap_or(i64::MAX),
@@ -145,7 +149,8 @@ impl PartitionLog {
     ///
     /// # Errors
     ///
-    /// `Changed` when the log's segments are not those any more: the group is discarded. `Io`: the
+    /// `Changed` when the log's segments are not those any more, or it was truncated anywhere (as
+    /// Kafka aborts a cleaning then): the group is discarded. `Io`: the
     /// log is as it was, or offline where that is not known.
     pub fn swap_in(&mut self, group: CleanedGroup, now: Now) -> Result<(), CleanError> {
         let base = group.base();
@@ -153,6 +158,16 @@ impl PartitionLog {
             group.discard(&*self.folder.fs);
             return Err(CleanError::Changed);
         };
+        let count = group.replaced.len();
+        // What is left says less about producers than what was there.
+        if let Err(error) = self.keep_producers_at(first + count) {
+            let source = match error {
+                LogError::Io { source, .. } => source,
+                error => std::io::Error::other(error.to_string()),
+            };
+            group.discard(&*self.folder.fs);
+            return Err(CleanError::Io { base, source });
+        }
         let shrinks = group.seal.log_bytes < self.segments[first].size();
         let order = if shrinks { SealOrder::First } else { SealOrder::Last };
         match self.prepare_swap(&group, order) {
@@ -165,7 +180,6 @@ impl PartitionLog {
                 return Err(CleanError::Io { base, source });
             }
         }
-        let count = group.replaced.len();
         if let Err(source) = self.exchange_files(&group, first, now) {
             // Opening finishes what the folder says; in memory it cannot be told half done.
             self.go_offline(format!("swapping in a cleaned segment failed: {source}"));
@@ -183,6 +197,8 @@ impl PartitionLog {
                 Err(error) => tracing::warn!(%error, "a cleaned segment stays unsealed"),
             }
         }
+        // A reader sees the same whether it reads memory or files.
+        self.tail.clear();
         let dir = self.folder.dir.to_path_buf();
         self.durability.dir(dir);
         self.check_step();
@@ -197,6 +213,10 @@ impl PartitionLog {
     /// Where the segments that a group replaces stand, if they are as they were.
     fn place_of(&self, group: &CleanedGroup) -> Option<usize> {
         self.writable().ok()?;
+        if group.truncations != self.truncations {
+            // What superseded the records that are gone from it may have been cut.
+            return None;
+        }
         let first = self.closed().position(|segment| segment.base() == group.base())?;
         let same = self
             .closed()

@@ -151,6 +151,7 @@ impl PartitionLog {
             durability: Durability::new(Offset::ZERO),
             seals: seal_file,
             doomed: Vec::new(),
+            truncations: 0,
             health: LogHealth::Healthy,
             folder,
         };

@@ -15,9 +15,7 @@ use super::PartitionLog;
 use super::append::is_full;
 use crate::error::{AppendError, LogError};
 use crate::file_name::{FileKind, FileStage, SegmentFileName};
-use crate::fs::OpenMode;
 use crate::index::offset::relative;
-use crate::producer_state::snapshot::{self, Expiry};
 use crate::segment::Segment;
 
 /// Why a segment was deleted.
@@ -289,38 +287,6 @@ impl PartitionLog {
         Ok((now.wall.millis_since(latest) > limit).then_some(DeletionReason::Age))
     }
 
-    /// Makes the producer snapshot at `next` durable, before what it was made from goes: after a
-    /// power cut nothing else could tell of a transaction that is open there, or of the last
-    /// batches of a producer that was quiet since.
-    fn keep_producers_at(&mut self, next: Offset) -> Result<(), LogError> {
-        let path = self.folder.path(SegmentFileName::live(next, FileKind::ProducerSnapshot));
-        let open = |mode| self.folder.fs.open(&path, mode).map_err(LogError::io("open", &path));
-        // Written in vain by a process that a power cut ended, it is made again.
-        let file = match self.read_snapshot(next, Expiry::Never)? {
-            Some(_) => open(OpenMode::ReadWrite)?,
-            None => {
-                let state = match self.producers_at(next, 1) {
-                    Ok(state) => state,
-                    // Damage in what is to go must not keep it for ever.
-                    Err(LogError::Damaged(damage)) => {
-                        tracing::warn!(%damage, "deleting a segment that cannot be read");
-                        return self.sync_names();
-                    }
-                    Err(error) => return Err(error),
-                };
-                self.folder
-                    .write_small(&path, &snapshot::encode(&state))
-                    .map_err(LogError::io("write", &path))?
-            }
-        };
-        self.snapshots.insert(next);
-        if let Err(error) = file.sync_data() {
-            self.fail_flush(&error);
-            return Err(LogError::io("sync", &path)(error));
-        }
-        self.sync_names()
-    }
-
     /// Removes the snapshots of segments whose deletion is durable. Not with the segment: it may
     /// come back after a power cut, and then needs it.
     fn remove_snapshots_of_deleted(&mut self) {
@@ -338,7 +304,7 @@ impl PartitionLog {
         let next = self.segments[1].base();
         // Syncs the folder, so that segments go one at a time: if this one were gone after a crash
         // and the one before it were back, there would be a hole.
-        self.keep_producers_at(next)?;
+        self.keep_producers_at(1)?;
         self.remove_snapshots_of_deleted();
         let mut doomed =
             Doomed { due: now.mono.plus(self.settings.file_delete_delay), paths: vec![] };

@@ -101,6 +101,7 @@ impl PartitionLog {
         position: u64,
         end: Offset,
     ) -> Result<(), LogError> {
+        self.truncations += 1;
         let changed = self.segments[index..].iter().map(Segment::base);
         let bases: Vec<Offset> = changed.chain(self.stranded.iter().map(Segment::base)).collect();
         let dir = self.folder.dir.to_path_buf();
@@ -127,6 +128,7 @@ impl PartitionLog {
     }
 
     pub(super) fn restart_at(&mut self, start: Offset, now: Now) -> Result<(), LogError> {
+        self.truncations += 1;
         let bases: Vec<Offset> = self.segments.iter().map(Segment::base).collect();
         let dir = self.folder.dir.to_path_buf();
         self.seals

@@ -9,7 +9,7 @@ use ottla_protocol::model::{
     LeaderEpoch, MonoTime, Now, Offset, ProducerEpoch, ProducerId, Timestamp,
 };
 use ottla_protocol::records::{
-    Batch, BatchBuilder, BatchIter, Compression, ControlType, EndTxnMarker, HEADER, NewRecord,
+    Batch, BatchBuilder, Compression, ControlType, EndTxnMarker, HEADER, NewRecord,
     increment_sequence,
 };
 use ottla_storage::fs::FileSystem;
@@ -17,28 +17,29 @@ use ottla_storage::fs::sim::{
     DiskError, FailedSyncReads, Op, OpMatcher, SimFileSystem, SimOptions, SimRandom,
 };
 use ottla_storage::{
-    AfterRecoveryPoint, AppendError, AppendOrigin, LeaderAppend, LeaderBatch, LogError, LogHealth,
-    LogResources, LogSettings, MinOneBatch, OpenContext, PartitionLog, RecoveryReport, Shutdown,
+    AfterRecoveryPoint, AppendError, AppendOrigin, CleanupPolicy, LeaderAppend, LeaderBatch,
+    LogError, LogHealth, LogResources, LogSettings, OpenContext, PartitionLog, RecoveryReport,
+    Shutdown,
 };
 
 use crate::model::{Model, ModelBatch};
 
-const DIR: &str = "/data/topic-0";
-const PRODUCERS: i64 = 4;
+pub(crate) const DIR: &str = "/data/topic-0";
+pub(crate) const PRODUCERS: i64 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stop {
+pub(crate) enum Stop {
     Process,
     Machine,
 }
 
 /// A change that was begun when the power went: it may have happened in part.
 #[derive(Debug, Default)]
-struct InDoubt {
-    appended: Vec<ModelBatch>,
-    truncated: Option<Offset>,
-    restarted: Option<Offset>,
-    deleted: bool,
+pub(crate) struct InDoubt {
+    pub(crate) appended: Vec<ModelBatch>,
+    pub(crate) truncated: Option<Offset>,
+    pub(crate) restarted: Option<Offset>,
+    pub(crate) deleted: bool,
 }
 
 pub(crate) struct History {
@@ -46,21 +47,34 @@ pub(crate) struct History {
     pub(crate) model: Model,
     pub(crate) log: Option<PartitionLog>,
     pub(crate) random: SimRandom,
-    settings: LogSettings,
-    resources: Arc<LogResources>,
-    clock: i64,
-    epoch: LeaderEpoch,
+    pub(crate) settings: LogSettings,
+    pub(crate) resources: Arc<LogResources>,
+    pub(crate) clock: i64,
+    pub(crate) epoch: LeaderEpoch,
     /// What a checkpoint file has, durably.
     pub(crate) recovery_point: Offset,
-    log_start: Offset,
+    pub(crate) log_start: Offset,
     /// The largest offset that a complete flush has covered.
-    synced: Offset,
-    doubt: InDoubt,
-    crashed: bool,
+    pub(crate) synced: Offset,
+    pub(crate) doubt: InDoubt,
+    pub(crate) crashed: bool,
+    /// The cleaner's checkpoint.
+    pub(crate) cleaned: Offset,
 }
 
 impl History {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with_cleanup(seed, CleanupPolicy::Delete)
+    }
+
+    /// One in which the log is compacted, too, or only.
+    pub(crate) fn compacted(seed: u64) -> Self {
+        let both = SimRandom::new(!seed).chance(400_000);
+        let cleanup = if both { CleanupPolicy::CompactAndDelete } else { CleanupPolicy::Compact };
+        Self::with_cleanup(seed, cleanup)
+    }
+
+    fn with_cleanup(seed: u64, cleanup: CleanupPolicy) -> Self {
         let mut random = SimRandom::new(seed);
         let fs = SimFileSystem::new(
             random.next(),
@@ -84,6 +98,7 @@ impl History {
             retention_bytes: Some(10_000),
             producer_id_expiration: Duration::from_secs(1 << 30),
             file_delete_delay: Duration::from_millis(50),
+            cleanup,
             ..LogSettings::default()
         };
         let resources = LogResources::new(16, random.below(3) * 8_000);
@@ -101,6 +116,7 @@ impl History {
             synced: Offset::ZERO,
             doubt: InDoubt::default(),
             crashed: false,
+            cleaned: Offset::ZERO,
         };
         history.log = Some(history.open(Shutdown::Unclean, AfterRecoveryPoint::Report).0);
         history
@@ -138,7 +154,7 @@ impl History {
         self.try_open(shutdown, after).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_open(
+    pub(crate) fn try_open(
         &self,
         shutdown: Shutdown,
         after: AfterRecoveryPoint,
@@ -154,7 +170,7 @@ impl History {
     }
 
     /// Says in a replay what is done; the disk's calls go between.
-    fn say(&self, what: &dyn std::fmt::Display) {
+    pub(crate) fn say(&self, what: &dyn std::fmt::Display) {
         if replayed() {
             for line in self.fs.take_trace() {
                 eprintln!("  {line}");
@@ -163,7 +179,7 @@ impl History {
         }
     }
 
-    fn log(&mut self) -> &mut PartitionLog {
+    pub(crate) fn log(&mut self) -> &mut PartitionLog {
         self.log.as_mut().unwrap()
     }
 
@@ -173,6 +189,12 @@ impl History {
         if self.random.chance(40_000) {
             let call = self.fs.calls() + self.random.below(40);
             self.fs.power_off_at(call);
+        }
+        if self.compacts() && self.random.chance(100_000) {
+            self.clean();
+            if self.crashed {
+                return;
+            }
         }
         let kind = self.random.below(100);
         self.say(&format_args!(
@@ -203,8 +225,12 @@ impl History {
         }
     }
 
+    pub(crate) fn compacts(&self) -> bool {
+        self.settings.cleanup.compacts()
+    }
+
     /// An operation failed: only because the power went, or the log went offline before.
-    fn failed(&mut self, error: &dyn std::fmt::Display) {
+    pub(crate) fn failed(&mut self, error: &dyn std::fmt::Display) {
         self.say(&format_args!("failed: {error}"));
         self.crash();
     }
@@ -237,7 +263,7 @@ impl History {
         self.data(builder)
     }
 
-    fn data(&mut self, mut builder: BatchBuilder) -> LeaderBatch {
+    pub(crate) fn data(&mut self, mut builder: BatchBuilder) -> LeaderBatch {
         for _ in 0..=self.random.below(4) {
             let len = match self.random.below(20) {
                 0 => self.random.below(1_200),
@@ -245,10 +271,15 @@ impl History {
             };
             let value: Vec<u8> = (0..len).map(|_| self.random.next() as u8).collect();
             let time = self.clock - self.random.below(200) as i64;
+            let (mut key, mut tombstone) = (None, false);
+            if self.compacts() {
+                key = Some(format!("key-{}", self.random.below(8)));
+                tombstone = self.random.chance(200_000);
+            }
             let record = NewRecord {
                 timestamp: Timestamp(time),
-                key: None,
-                value: Some(&value),
+                key: key.as_ref().map(|key| key.as_bytes()),
+                value: Some(&value[..]).filter(|_| !tombstone),
                 headers: &[],
             };
             builder.push(record).unwrap();
@@ -256,7 +287,7 @@ impl History {
         split(builder.build().unwrap())
     }
 
-    fn append(&mut self) {
+    pub(crate) fn append(&mut self) {
         let batch = self.random_batch();
         let mut batches = vec![batch];
         while self.random.chance(150_000) {
@@ -314,14 +345,14 @@ impl History {
         assert_eq!(info.log_append_time, known.header.max_timestamp);
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         match self.log().flush_now() {
             Ok(()) => self.on_flushed(),
             Err(error) => self.failed(&error),
         }
     }
 
-    fn on_flushed(&mut self) {
+    pub(crate) fn on_flushed(&mut self) {
         self.doubt = InDoubt::default();
         let log = self.log.as_ref().unwrap();
         self.synced = log.flushed();
@@ -366,22 +397,27 @@ impl History {
         }
     }
 
-    fn roll(&mut self) {
+    pub(crate) fn roll(&mut self) {
         let now = self.now();
         if let Err(error) = self.log().roll(now) {
             self.failed(&error);
         }
     }
 
-    fn truncate(&mut self) {
+    pub(crate) fn truncate(&mut self) {
         let span = self.model.end.since(self.model.start).max(0) as u64;
         let back = self.random.below(1 + span.min(30)) as i64;
-        let target = self.model.end.plus(-back);
+        let mut target = self.model.end.plus(-back);
+        if self.compacts() {
+            // What was committed is never cut, and nothing else is cleaned.
+            target = target.max(self.model.untouched).max(self.synced.min(self.model.end));
+        }
         let end = self.model.boundary(target);
         let now = self.now();
         // Who cuts below the checkpointed log start writes the checkpoint first: otherwise opening
         // goes on there, as Kafka does.
         self.log_start = self.log_start.min(end);
+        self.say(&format_args!("truncate to {target}, {end}; untouched {}", self.model.untouched));
         match self.log().truncate_to(target, now) {
             Ok(answer) => {
                 assert_eq!(answer, end);
@@ -415,7 +451,7 @@ impl History {
         }
     }
 
-    fn retention(&mut self) {
+    pub(crate) fn retention(&mut self) {
         let (now, bound) = (self.now(), self.model.end);
         match self.log().delete_old_segments(now, bound) {
             Ok(deleted) => {
@@ -437,7 +473,7 @@ impl History {
         }
     }
 
-    fn delete_records(&mut self) {
+    pub(crate) fn delete_records(&mut self) {
         let span = self.model.end.since(self.model.start) as u64;
         let start = self.model.start.plus(self.random.below(span / 2 + 1) as i64);
         // Kafka deletes below the high watermark only.
@@ -498,271 +534,6 @@ impl History {
         assert!(self.model.end >= before);
         assert_eq!(self.log().health(), &LogHealth::Healthy);
     }
-
-    fn failing_sync(&mut self) {
-        self.append();
-        if self.crashed || !self.log().needs_flush() {
-            return;
-        }
-        let synced = self.synced;
-        self.fs.fail_next(OpMatcher::op(Op::SyncData), DiskError::Io);
-        let result = self.log().flush_now();
-        self.fs.clear_faults();
-        if let Err(error) = result {
-            if matches!(self.log().health(), LogHealth::Offline(_)) {
-                let start = self.model.start;
-                let log = self.log.as_ref().unwrap();
-                assert!(!log.is_writable());
-                // What was synced is still there to be read.
-                if start < synced && self.fs.exists(Path::new(DIR)).is_ok() {
-                    let _ = log.read(start, 100, synced, MinOneBatch::Yes);
-                }
-                if self.fs.exists(Path::new(DIR)).is_ok() && self.random.chance(700_000) {
-                    // A new process on the same machine: the page cache holds, as clean, what the
-                    // disk does not. What it accepts it must be able to keep.
-                    self.power_stays();
-                    self.log = None;
-                    self.fs.kill_process();
-                    return self.recover(synced, Stop::Process);
-                }
-            }
-            self.failed(&error);
-        } else {
-            self.on_flushed();
-        }
-    }
-
-    /// The machine loses power.
-    pub(crate) fn crash(&mut self) {
-        self.log = None;
-        self.fs.crash();
-        self.fs.clear_faults();
-        self.recover(self.synced, Stop::Machine);
-    }
-
-    /// The process dies; what it wrote stays.
-    fn kill(&mut self) {
-        self.power_stays();
-        if self.fs.exists(Path::new(DIR)).is_err() {
-            // It went already, in a write whose failure costs nothing.
-            return self.crash();
-        }
-        self.log = None;
-        self.fs.kill_process();
-        let all = self.model.end;
-        self.recover(all, Stop::Process);
-    }
-
-    fn close(&mut self) {
-        let now = self.now();
-        match self.log().close_clean(now) {
-            Err(error) => self.failed(&error),
-            Ok(()) => {
-                let before = self.log().producers().clone();
-                self.recovery_point = self.log().recovery_point();
-                assert_eq!(self.recovery_point, self.model.end);
-                self.log_start = self.model.start;
-                self.synced = self.model.end;
-                self.log = None;
-                self.power_stays();
-                if self.random.chance(500_000) {
-                    self.fs.crash();
-                }
-                let (log, report) = self.open(Shutdown::Clean, AfterRecoveryPoint::Report);
-                assert_eq!(report.damage, None);
-                assert_eq!(report.torn, None);
-                assert_eq!(report.scanned_bytes, 0);
-                let known = |state: &ottla_storage::producer_state::ProducerState| {
-                    state.iter().map(|(id, entry)| (id, entry.clone())).collect::<Vec<_>>()
-                };
-                assert_eq!(known(log.producers()), known(&before));
-                assert_eq!(log.log_start(), self.model.start);
-                self.log = Some(log);
-                self.compare();
-            }
-        }
-    }
-
-    /// Opens after a stop in the middle of whatever, and brings the model to what was recovered.
-    fn recover(&mut self, at_least: Offset, stop: Stop) {
-        self.crashed = true;
-        let after = match self.random.chance(500_000) {
-            true => AfterRecoveryPoint::Cut,
-            false => AfterRecoveryPoint::Report,
-        };
-        if stop == Stop::Machine && self.random.chance(200_000) {
-            // The power goes again while the log is being opened.
-            self.fs.power_off_at(self.fs.calls() + self.random.below(60));
-            match self.try_open(Shutdown::Unclean, after) {
-                Ok((log, _)) => drop(log),
-                Err(LogError::Io { .. }) => {}
-                Err(error) => panic!("{error}"),
-            }
-            self.fs.crash();
-        }
-        let (mut log, report) = self.open(Shutdown::Unclean, after);
-        let doubt = std::mem::take(&mut self.doubt);
-        let mut at_least = at_least;
-        if let Some(end) = doubt.truncated {
-            at_least = at_least.min(end);
-        }
-        if let Some(start) = doubt.restarted {
-            at_least = Offset::ZERO;
-            if log.log_end() == start && log.log_start() == start {
-                self.model.restart(start);
-            }
-        }
-        if let Some(damage) = &report.damage {
-            // Holes in what was never synced may be reported, and healed by cutting.
-            assert_eq!(after, AfterRecoveryPoint::Report, "{damage}; {}", self.recovery_point);
-            assert!(damage.from >= at_least, "{damage}; synced {at_least}");
-            assert!(!log.is_writable());
-            log.truncate_to(damage.from, self.now()).unwrap();
-            assert!(log.is_writable());
-        }
-        let end = log.log_end();
-        assert!(
-            end >= at_least,
-            "lost what was synced: ends at {end}, synced {at_least}, {report:?}",
-        );
-        let (doubt_deleted, doubt_restarted) = (doubt.deleted, doubt.restarted);
-        for batch in doubt.appended {
-            if batch.base() == self.model.end && batch.next() <= end {
-                self.model.push(batch);
-            }
-        }
-        assert!(
-            end <= self.model.end,
-            "{end} > {}: {report:?}; {doubt_restarted:?}",
-            self.model.end,
-        );
-        self.model.truncate(end);
-        // Deletions below the checkpointed start are for good, later ones may have been undone.
-        let start = log.log_start();
-        assert!(
-            doubt_deleted || start <= self.model.start.max(self.log_start),
-            "starts at {start} and not {}; {doubt_restarted:?}",
-            self.model.start,
-        );
-        self.model.start = start;
-        self.synced = log.flushed();
-        self.log = Some(log);
-        self.compare();
-        // As a broker does after an unclean start.
-        self.flush();
-    }
-
-    fn spot_check(&mut self) {
-        let log = self.log.as_ref().unwrap();
-        log.validate().unwrap();
-        assert_eq!(log.log_end(), self.model.end);
-        assert_eq!(log.log_start(), self.model.start);
-        let ids = (0..PRODUCERS).map(ProducerId);
-        if self.model.start == Offset::ZERO {
-            assert_eq!(log.last_stable(log.log_end()), self.model.last_stable(ids));
-        }
-        if self.fs.calls().is_multiple_of(3) {
-            self.read_some();
-        }
-    }
-
-    fn read_some(&mut self) {
-        let span = self.model.end.since(self.model.start) as u64;
-        let from = self.model.start.plus(self.random.below(span + 1) as i64);
-        let bound = from.plus(self.random.below(40) as i64).min(self.model.end);
-        let max = self.random.below(3_000) as u32;
-        let log = self.log.as_ref().unwrap();
-        let Ok(read) = log.read(from, max, bound, MinOneBatch::Yes) else {
-            return self.failed(&"a read");
-        };
-        let Ok(bytes) = read.to_bytes() else { return self.failed(&"a read") };
-        let mut wanted = Vec::new();
-        for batch in self.model.batches.iter().filter(|batch| batch.next() > from) {
-            let fits = wanted.len() + batch.bytes.len() <= max as usize || wanted.is_empty();
-            if !fits || batch.next() > bound {
-                break;
-            }
-            wanted.extend_from_slice(&batch.bytes);
-        }
-        assert!(wanted.starts_with(&bytes), "a read from {from} answers other bytes");
-        assert_eq!(wanted.is_empty(), bytes.is_empty(), "from {from} below {bound}");
-    }
-
-    /// Compares everything.
-    pub(crate) fn compare(&mut self) {
-        if let Err(difference) = self.difference() {
-            if self.fs.exists(Path::new(DIR)).is_err() {
-                return self.failed(&difference);
-            }
-            panic!("{difference}\n{:?}", self.log);
-        }
-        let log = self.log.as_ref().unwrap();
-        let known: Vec<_> = log.producers().iter().map(|(id, entry)| (id, entry.clone())).collect();
-        assert_eq!(known, self.model.producers());
-    }
-
-    pub(crate) fn difference(&self) -> Result<(), String> {
-        let log = self.log.as_ref().unwrap();
-        log.validate()?;
-        let differ = |what: &str, ours: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug| {
-            let (ours, wanted) = (format!("{ours:?}"), format!("{wanted:?}"));
-            if ours == wanted { Ok(()) } else { Err(format!("{what}: {ours} and not {wanted}")) }
-        };
-        differ("log end", &log.log_end(), &self.model.end)?;
-        differ("log start", &log.log_start(), &self.model.start)?;
-        let mut at = log.log_start();
-        let mut bytes = Vec::new();
-        while at < log.log_end() {
-            let read = log
-                .read(at, 700, log.log_end(), MinOneBatch::Yes)
-                .map_err(|error| error.to_string())?;
-            if read.next_offset <= at {
-                return Err(format!("nothing to read at {at}"));
-            }
-            bytes.extend_from_slice(&read.to_bytes().map_err(|error| error.to_string())?);
-            at = read.next_offset;
-        }
-        let bases = |bytes: &[u8]| -> Vec<i64> {
-            BatchIter::new(bytes).map(|b| b.unwrap().header().base_offset.get()).collect()
-        };
-        let wanted: Vec<u8> = self.model.readable().flat_map(|b| b.bytes.to_vec()).collect();
-        if bytes != wanted {
-            return Err(format!("read {:?} and not {:?}", bases(&bytes), bases(&wanted)));
-        }
-        for batch in self.model.readable() {
-            let epoch = log.epochs().epoch_at(batch.base().max(self.model.start));
-            differ("epoch", &epoch, &self.model.epoch_at(batch.base()))?;
-        }
-        let latest = self.clock - 400;
-        for timestamp in (latest..self.clock + 50).step_by(37) {
-            let found = log
-                .offset_for_timestamp(Timestamp(timestamp))
-                .map_err(|error| error.to_string())?
-                .map(|found| (found.offset, found.timestamp));
-            differ("timestamp", &found, &self.model.find_time(Timestamp(timestamp)))?;
-        }
-        let found = log
-            .aborted_transactions(self.model.start, self.model.end)
-            .map_err(|error| error.to_string())?;
-        let mut wanted: Vec<_> =
-            self.model.aborted().into_iter().filter(|t| t.2 >= self.model.start).collect();
-        for txn in &found {
-            let known = wanted
-                .iter()
-                .position(|wanted| (wanted.0, wanted.2) == (txn.producer_id, txn.last_offset));
-            let Some(known) = known else { return Err(format!("{txn:?} was not aborted")) };
-            let (id, first, last) = wanted.remove(known);
-            // Its first batches may be gone, and with them all that told of them.
-            let data = self.model.first_data(id, first.max(self.model.start), last);
-            if txn.first_offset < first || data.is_some_and(|data| data < txn.first_offset) {
-                return Err(format!("{txn:?} began at {first}"));
-            }
-        }
-        let missing = wanted.into_iter().find(|(id, first, last)| {
-            self.model.first_data(*id, (*first).max(self.model.start), *last).is_some()
-        });
-        missing.map_or(Ok(()), |txn| Err(format!("{txn:?} is not listed as aborted")))
-    }
 }
 
 impl Drop for History {
@@ -778,7 +549,7 @@ fn replayed() -> bool {
     std::env::var_os("LOG_FUZZ_SEED").is_some()
 }
 
-fn split(bytes: Bytes) -> LeaderBatch {
+pub(crate) fn split(bytes: Bytes) -> LeaderBatch {
     let header = *Batch::parse(&bytes).unwrap().header();
     LeaderBatch { header, payload: bytes.slice(HEADER..) }
 }

@@ -15,9 +15,12 @@
     reason = "a test: what is not as it should be ends it, and says which seed it was"
 )]
 
+mod compaction;
+mod comparing;
 mod damage;
 mod driver;
 mod model;
+mod recovery;
 
 use driver::History;
 
@@ -51,11 +54,29 @@ fn histories_that_failed_once() {
         History::new(seed).run(100);
     }
     for seed in [475, 1441, 7423, 12394, 31198] {
-        damage::history(seed);
+        damage::history(History::new(seed));
+    }
+    for seed in [1, 5, 42, 46, 84, 234, 474, 551, 4449, 10695] {
+        History::compacted(seed).run(100);
+    }
+    for seed in [46, 614] {
+        damage::history(History::compacted(seed));
     }
 }
 
 #[test]
 fn histories_with_rot() {
-    run("histories_with_rot", SEEDS, damage::history);
+    run("histories_with_rot", SEEDS, |seed| damage::history(History::new(seed)));
+}
+
+#[test]
+fn histories_with_compaction() {
+    run("histories_with_compaction", SEEDS, |seed| History::compacted(seed).run(100));
+}
+
+#[test]
+fn histories_with_compaction_and_rot() {
+    run("histories_with_compaction_and_rot", SEEDS, |seed| {
+        damage::history(History::compacted(seed));
+    });
 }

@@ -1,5 +1,7 @@
 //! What a log is, in memory and without any file: a list of batches.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ottla_protocol::model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use ottla_protocol::records::{Batch, BatchHeader, ControlRecord, ControlType};
@@ -7,12 +9,19 @@ use ottla_storage::producer_state::{
     EndMarker, ProducerEntry, ProducerState, StagedBatch, TxnOutcome,
 };
 
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ModelRecord {
+    pub(crate) offset: Offset,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct ModelBatch {
     pub(crate) header: BatchHeader,
     pub(crate) bytes: Bytes,
-    /// Offset and time of each record.
-    pub(crate) records: Vec<(Offset, Timestamp)>,
+    pub(crate) records: Vec<ModelRecord>,
     pub(crate) marker: Option<ControlType>,
 }
 
@@ -22,13 +31,24 @@ impl ModelBatch {
         let header = *batch.header();
         let records = batch.records(1 << 24).unwrap();
         let records: Vec<_> = records.iter().map(Result::unwrap).collect();
-        let marker = header.attributes.is_control().then(|| {
+        // The cleaner may have emptied it.
+        let control = header.attributes.is_control() && !records.is_empty();
+        let marker = control.then(|| {
             match ControlRecord::decode(records[0].key, records[0].value).unwrap() {
                 ControlRecord::EndTxn(marker) => marker.kind,
                 other => panic!("{other:?}"),
             }
         });
-        let records = records.iter().map(|record| (record.offset, record.timestamp)).collect();
+        let owned = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        let records = records
+            .iter()
+            .map(|record| ModelRecord {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: owned(record.key),
+                value: owned(record.value),
+            })
+            .collect();
         Self { header, records, marker, bytes: bytes.clone() }
     }
 
@@ -43,8 +63,17 @@ impl ModelBatch {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
-    /// Without gaps, but for the jump when the log was restarted.
+    /// As they were appended, deleted and cleaned ones too. Without gaps, but for the jump when the
+    /// log was restarted.
+    pub(crate) history: Vec<ModelBatch>,
+    /// As they stand in the log.
     pub(crate) batches: Vec<ModelBatch>,
+    /// From here on no cleaning has taken anything away.
+    pub(crate) uncleaned: Offset,
+    /// From here on no cleaning has written anything anew: the end of a segment.
+    pub(crate) untouched: Offset,
+    /// When a tombstone was first part of a cleaning.
+    pub(crate) tombstones_cleaned: BTreeMap<Offset, i64>,
     pub(crate) start: Offset,
     pub(crate) end: Offset,
 }
@@ -53,18 +82,23 @@ impl Model {
     pub(crate) fn push(&mut self, batch: ModelBatch) {
         assert_eq!(batch.base(), self.end);
         self.end = batch.next();
+        self.history.push(batch.clone());
         self.batches.push(batch);
     }
 
     /// Drops everything from `end` on, where a batch begins.
     pub(crate) fn truncate(&mut self, end: Offset) {
         self.batches.retain(|batch| batch.next() <= end);
+        self.history.retain(|batch| batch.next() <= end);
         self.end = end;
         self.start = self.start.min(end);
+        self.uncleaned = self.uncleaned.min(end);
+        self.untouched = self.untouched.min(end);
+        self.tombstones_cleaned.split_off(&end);
     }
 
     pub(crate) fn restart(&mut self, start: Offset) {
-        *self = Self { batches: Vec::new(), start, end: start };
+        *self = Self { start, end: start, ..Self::default() };
     }
 
     /// The start of the batch that contains `offset`, or `offset` at the end.
@@ -78,8 +112,9 @@ impl Model {
     }
 
     pub(crate) fn find_time(&self, timestamp: Timestamp) -> Option<(Offset, Timestamp)> {
-        let records = self.readable().flat_map(|batch| batch.records.iter().copied());
-        records.into_iter().find(|(offset, time)| *offset >= self.start && *time >= timestamp)
+        let mut records = self.readable().flat_map(|batch| &batch.records);
+        let found = records.find(|r| r.offset >= self.start && r.timestamp >= timestamp);
+        found.map(|record| (record.offset, record.timestamp))
     }
 
     pub(crate) fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
@@ -91,7 +126,7 @@ impl Model {
     pub(crate) fn recent(&self, id: ProducerId) -> Vec<&ModelBatch> {
         let mut recent: Vec<&ModelBatch> = Vec::new();
         let mut epoch = None;
-        for batch in self.batches.iter().filter(|batch| batch.header.producer_id == id) {
+        for batch in self.history.iter().filter(|batch| batch.header.producer_id == id) {
             if epoch != Some(batch.header.producer_epoch) {
                 recent.clear();
                 epoch = Some(batch.header.producer_epoch);
@@ -106,14 +141,14 @@ impl Model {
     /// What the log is to know of every producer: what all its batches say, deleted ones too.
     pub(crate) fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {
         let mut state = ProducerState::default();
-        for batch in &self.batches {
+        for batch in &self.history {
             let marker = batch.marker.map(|kind| EndMarker {
                 outcome: match kind {
                     ControlType::Abort => TxnOutcome::Aborted,
                     _ => TxnOutcome::Committed,
                 },
                 coordinator_epoch: 0,
-                timestamp: batch.records[0].1,
+                timestamp: batch.records[0].timestamp,
             });
             let (header, first_offset) = (&batch.header, batch.base());
             state.replay(StagedBatch { header, first_offset, marker });
@@ -124,7 +159,7 @@ impl Model {
     /// Where the open transaction of a producer began.
     pub(crate) fn open_transaction(&self, id: ProducerId) -> Option<Offset> {
         let mut open = None;
-        for batch in self.batches.iter().filter(|batch| batch.header.producer_id == id) {
+        for batch in self.history.iter().filter(|batch| batch.header.producer_id == id) {
             if batch.marker.is_some() {
                 open = None;
             } else if batch.header.attributes.is_transactional() {
@@ -138,7 +173,7 @@ impl Model {
     pub(crate) fn aborted(&self) -> Vec<(ProducerId, Offset, Offset)> {
         let mut open = std::collections::BTreeMap::new();
         let mut aborted = Vec::new();
-        for batch in &self.batches {
+        for batch in &self.history {
             let id = batch.header.producer_id;
             match batch.marker {
                 Some(kind) => {
@@ -161,8 +196,8 @@ impl Model {
     pub(crate) fn first_data(&self, id: ProducerId, from: Offset, to: Offset) -> Option<Offset> {
         self.batches
             .iter()
-            .filter(|batch| batch.header.producer_id == id && batch.marker.is_none())
-            .find(|batch| batch.next() > from && batch.base() < to)
+            .filter(|batch| batch.header.producer_id == id && !batch.header.attributes.is_control())
+            .find(|batch| batch.records.iter().any(|r| r.offset >= from && r.offset < to))
             .map(ModelBatch::base)
     }
 
