@@ -265,6 +265,10 @@ impl Replicas {
         let path = directory.log_dir().partition_path(&new.name);
         let mut recovery_point = directory.recovery_point(&new.name);
         let mut after_recovery_point = AfterRecoveryPoint::Report;
+        if directory.machine_restarted() {
+            // Blocks that no flush covered are there or not, in any order: no flush, no promise.
+            after_recovery_point = AfterRecoveryPoint::Cut;
+        }
         if new.copies == Copies::Several {
             // What lies behind it was never acknowledged, or only moments ago; peers have the rest.
             after_recovery_point = AfterRecoveryPoint::Cut;

@@ -110,6 +110,11 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn flusher(&self, _path: &Path) -> Option<FlushCoordinator> {
         None
     }
+    /// A text that is another one after the machine was off or restarted; `None` where that cannot
+    /// be known. What a process left in the page cache is there as long as it stays the same.
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
     /// Takes an exclusive lock on the file at `path` (created if absent), held until the guard
     /// drops. `WouldBlock` when another process, or another guard of this one, holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;

@@ -7,6 +7,7 @@
 //! Invariants: a directory of another cluster or node is refused before anything in it is changed;
 //! an offline directory stays offline until it is opened anew.
 
+mod boot;
 mod folder_name;
 mod health;
 mod placement;
@@ -115,6 +116,7 @@ pub struct LogDir {
     directory_id: Uuid,
     was_clean: Option<CleanShutdown>,
     was_new: bool,
+    machine_restarted: bool,
     health: Arc<DirHealth>,
     /// One writer of checkpoints at a time: they share their temporary files.
     checkpoints: Mutex<()>,
@@ -148,6 +150,7 @@ impl LogDir {
         })?;
         let was_new = MetaProperties::read(&*fs, &path)?.is_none();
         let (meta, directory_id) = identify(&*fs, &path, identity)?;
+        let machine_restarted = boot::note(&*fs, &path).map_err(io)?;
         let was_clean = take_clean_shutdown(&*fs, &path)?;
         if was_clean.is_none() {
             // Folders that a killed process made: their names may be in the cache only, and logs
@@ -162,6 +165,7 @@ impl LogDir {
             directory_id,
             was_clean,
             was_new,
+            machine_restarted,
             checkpoints: Mutex::new(()),
             _lock: lock,
         })
@@ -191,6 +195,13 @@ impl LogDir {
     #[must_use]
     pub fn was_clean(&self) -> Option<CleanShutdown> {
         self.was_clean
+    }
+
+    /// The machine was off, or restarted, since the directory was last in use: blocks that no flush
+    /// covered may be missing from its logs, in any order.
+    #[must_use]
+    pub fn machine_restarted(&self) -> bool {
+        self.machine_restarted
     }
 
     /// The folder of a partition that lives here.
@@ -379,5 +390,6 @@ pub fn is_directory_file(name: &str) -> bool {
     name == META_PROPERTIES_FILE
         || name == LOCK_FILE
         || name == CLEAN_SHUTDOWN_FILE
+        || name == boot::BOOT_FILE
         || CheckpointKind::of(name).is_some()
 }

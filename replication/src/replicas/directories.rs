@@ -93,6 +93,10 @@ impl Directory {
         self.log_dir.was_clean().is_some()
     }
 
+    pub(super) fn machine_restarted(&self) -> bool {
+        self.log_dir.machine_restarted()
+    }
+
     pub(super) fn recovery_point(&self, partition: &TopicPartition) -> Offset {
         self.recovery_points.get(partition).copied().unwrap_or(Offset::ZERO)
     }

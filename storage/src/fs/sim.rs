@@ -111,6 +111,8 @@ struct State {
     clock: Duration,
     /// Grows with every crash; handles of an older one are dead.
     life: u64,
+    /// Grows with every loss of power.
+    boots: u64,
     power_off_at: Option<u64>,
     powered_off: bool,
     locks: BTreeSet<PathBuf>,
@@ -133,6 +135,7 @@ impl SimFileSystem {
             calls: 0,
             clock: Duration::ZERO,
             life: 0,
+            boots: 0,
             power_off_at: None,
             powered_off: false,
             locks: BTreeSet::new(),
@@ -160,6 +163,7 @@ impl SimFileSystem {
         let state = &mut *state;
         state.disk.crash(&state.options, &mut state.random);
         state.life += 1;
+        state.boots += 1;
         state.locks.clear();
         state.powered_off = false;
         state.power_off_at = None;
@@ -352,6 +356,10 @@ fn refuse(fault: Option<Fault>) -> io::Result<()> {
 }
 
 impl FileSystem for SimFileSystem {
+    fn boot_id(&self) -> Option<String> {
+        Some(format!("boot {}", self.state.lock().boots))
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let (inode, life) = self.call(Op::Open, path, |state, fault| {
             refuse(fault)?;

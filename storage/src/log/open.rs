@@ -43,8 +43,9 @@ pub enum AfterRecoveryPoint {
     /// Nothing is cut: the log opens as damaged, readable up to the place.
     #[default]
     Report,
-    /// The log is cut there, and the report says so. For those who know better: an operator, or a
-    /// replica that gets the records from others.
+    /// The log is cut there, and the report says so; what is cut is kept in a file of its own. For
+    /// those who know better: an operator, a replica that gets the records from others, or a start
+    /// after a power cut, which keeps unsynced blocks in any order.
     Cut,
 }
 

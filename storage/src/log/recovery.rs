@@ -8,12 +8,14 @@
 //!
 //! ```text
 //!   below the recovery point                        damage
-//!   past it, a good batch follows somewhere         damage, or cut if the context says so
-//!   past it, a whole batch with a wrong offset      damage: a torn write does not look like that
+//!   past it, a good batch follows somewhere         damage; or, if the context says so, cut,
+//!                                                   and what is cut is kept in a file
+//!   past it, a whole batch with a wrong offset      the same: a torn write does not look like that
 //!   past it, nothing follows                        torn: never acknowledged, cut
 //! ```
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,11 +25,15 @@ use super::open::{AfterRecoveryPoint, OpenContext, Shutdown, latest_below};
 use super::{LogHealth, PartitionLog};
 use crate::error::{Damage, DamageFault, LogError};
 use crate::file_name::{FileKind, SegmentFileName};
+use crate::fs::OpenMode;
 use crate::producer_state::ProducerState;
 use crate::producer_state::snapshot::{self, Expiry};
 use crate::seal::{Seal, Seals};
 use crate::segment::Segment;
 use crate::segment::scan::{BatchScan, Gaps, ScanError, find_frame, verify_crc};
+
+/// Ends the names of files that hold what recovery cut.
+const ASIDE_SUFFIX: &str = ".aside";
 
 /// An end that was cut off: written in part when the process or the machine stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -346,10 +352,46 @@ impl PartitionLog {
             report.damage = Some(damage);
             return Ok(());
         }
-        tracing::warn!(file = %path.display(), position, %fault, "cutting an unfinished end");
         let bytes = file_len.saturating_sub(position);
+        if doubtful {
+            let kept = self.keep_aside(index, position, file_len, expected)?;
+            tracing::error!(file = %path.display(), position, %fault, kept = %kept.display(),
+                "cutting a bad place and what follows it, none of which was known to be durable");
+        } else {
+            tracing::warn!(file = %path.display(), position, %fault, "cutting an unfinished end");
+        }
         report.torn = Some(TornTail { file: path, position, bytes, end: expected, fault });
         self.cut_behind(index, position, expected)
+    }
+
+    /// Copies what stands behind a bad place to a file beside the log, for whoever wants to look.
+    fn keep_aside(
+        &self,
+        index: usize,
+        position: u64,
+        file_len: u64,
+        end: Offset,
+    ) -> Result<PathBuf, LogError> {
+        const CHUNK: usize = 1 << 20;
+        let path = self.folder.dir.join(format!("{:020}{ASIDE_SUFFIX}", end.get()));
+        let io = || LogError::io("keep what is cut in", &path);
+        let aside = self.folder.fs.open(&path, OpenMode::Create).map_err(io())?;
+        aside.set_len(0).map_err(io())?;
+        let mut to = 0;
+        for (at, segment) in self.segments.iter().enumerate().skip(index) {
+            let range = if at == index { position..file_len } else { 0..segment.size() };
+            let file = segment.file(&self.folder).map_err(segment.io("open", &self.folder))?;
+            for from in range.clone().step_by(CHUNK) {
+                let len = usize::try_from(range.end - from).unwrap_or(CHUNK).min(CHUNK);
+                let bytes =
+                    file.read_bytes_at(from, len).map_err(segment.io("read", &self.folder))?;
+                aside.write_all_at(&[IoSlice::new(&bytes)], to).map_err(io())?;
+                to += bytes.len() as u64;
+            }
+        }
+        aside.sync_data().map_err(io())?;
+        self.folder.fs.sync_dir(&self.folder.dir).map_err(io())?;
+        Ok(path)
     }
 
     fn file_len(&self, index: usize) -> Result<u64, LogError> {

@@ -81,6 +81,20 @@ fn a_clean_shutdown_is_believed_once() {
 }
 
 #[test]
+fn a_power_cut_is_told_from_a_kill() {
+    for seed in 0..20 {
+        let (sim, fs) = simulated(seed);
+        assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "it is new");
+        sim.kill_process();
+        assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
+        sim.crash();
+        assert!(open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
+        sim.kill_process();
+        assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
+    }
+}
+
+#[test]
 fn contents_are_told_apart() {
     let (_, fs) = simulated(4);
     let dir = open(&fs, &identity(None, 0)).unwrap();

@@ -190,9 +190,14 @@ fn whoever_knows_better_may_have_a_hole_cut() {
     let ctx = OpenContext { after_recovery_point: AfterRecoveryPoint::Cut, ..fixture.context() };
     let (log, report) = fixture.open(&ctx);
     assert_eq!(report.damage, None);
-    assert_eq!(report.torn.unwrap().end, log.log_end());
+    let torn = report.torn.unwrap();
+    assert_eq!(torn.end, log.log_end());
     assert_eq!(read_all(&log, 0), expected(0, log.log_end().get()));
     assert!(log.is_writable());
+    let position = usize::try_from(torn.position).unwrap();
+    let aside = super::lookups::contents_of(&fixture, &format!("{:020}.aside", torn.end.get()));
+    assert_eq!(aside[..bytes.len() - position], bytes[position..], "what was cut is kept");
+    assert!(aside.len() > bytes.len() - position, "and the segments behind it");
 }
 
 #[test]
