@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Now, Offset};
-use ottla_protocol::records::HEADER;
+use ottla_protocol::records::{Batch, HEADER};
 use ottla_storage::{
     AppendError, AppendInfo, DeletedSegment, LeaderAppend, LogError, LogSlice, MinOneBatch,
 };
@@ -28,6 +28,8 @@ pub(crate) trait GroupLogEvents: Send + Sync {
     fn flushed(&self, flushed: Offset);
     /// A flush failed: nothing more becomes durable in this process.
     fn failed(&self);
+    /// A batch in this range was read and is not as it was written.
+    fn damaged(&self, base: Offset);
     /// The end of the last entry that is purged.
     fn purged(&self) -> Offset;
 }
@@ -289,7 +291,32 @@ impl Partition {
                 format!("{} has no batches {base}..{end} any more", self.name),
             ));
         }
-        read.slices.iter().map(LogSlice::to_bytes).collect()
+        read.slices.iter().map(|slice| self.checked(slice, base)).collect()
+    }
+
+    /// The bytes of a slice. What comes from the disk is checked, lest rot travels, or stops a group
+    /// whose followers refuse it.
+    fn checked(&self, slice: &LogSlice, base: Offset) -> io::Result<Bytes> {
+        let bytes = slice.to_bytes()?;
+        if matches!(slice, LogSlice::Memory(_)) {
+            return Ok(bytes);
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let batch = Batch::parse(rest).ok().filter(|batch| batch.check_crc().is_ok());
+            let Some(batch) = batch else {
+                let rule = self.state.lock().rule.clone();
+                if let Rule::Group(events) = rule
+                    && let Some(events) = events.upgrade()
+                {
+                    events.damaged(base);
+                }
+                let text = format!("{} is damaged at or after offset {base}", self.name);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            };
+            rest = rest.get(batch.header().size()..).unwrap_or_default();
+        }
+        Ok(bytes)
     }
 
     /// One batch in one piece, as [`Self::batches`].

@@ -205,6 +205,12 @@ impl<'a> Rebuild<'a> {
         Self { map, left, next }
     }
 
+    /// Where the entries so far end.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.map.end()
+    }
+
     /// The log's next batch.
     ///
     /// # Errors

@@ -272,6 +272,23 @@ impl Group {
         self.log.leadership()
     }
 
+    /// Has the whole log read through at the next start: what is not as it was written is cut, and got
+    /// back from the peers.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn verify_at_next_start(&self) -> Result<(), GroupError> {
+        Ok(self.log.journal.commit(&[Record::Verify(self.id())]).await?)
+    }
+
+    /// Why the instance ended by itself: its log or journal met an error. The listeners of
+    /// [`Self::on_leadership`] hear of nobody leading at that moment. After [`Self::stop`] it may be
+    /// started again on the same partition, unless that is offline.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.log.failure()
+    }
+
     /// Calls `listener` with the leadership as it is, and with every change of it.
     pub fn on_leadership(&self, listener: LeadershipListener) {
         self.log.listen(listener);
@@ -510,7 +527,10 @@ impl Group {
     /// The answer of a replica that forgot what it promised.
     fn no_vote(&self, asked: Vote) -> VoteResponse<TypeConfig> {
         let last = self.log.with_map(|map| map.last().map(|point| point.log_id()));
-        VoteResponse::new(self.log.vote().unwrap_or(asked), last, false)
+        let mut vote = self.log.vote().unwrap_or(asked);
+        // What it led, it leads no more.
+        vote.committed &= vote.leader_id.voted_for != self.replica();
+        VoteResponse::new(vote, last, false)
     }
 
     /// Lets go of the entries whose records all lie below `offset`, as far as they are applied: a

@@ -17,7 +17,7 @@ use ottla_protocol::model::{LeaderEpoch, MonoTime, Now, Offset};
 use parking_lot::Mutex;
 
 use super::defects::Defect;
-use super::entry_map::{EntryMap, MapError, Rebuild};
+use super::entry_map::{EntryMap, Rebuild};
 use super::journal::{GroupRecords, Journal, Place, Point, Record, Recordless, RecordlessKind};
 use super::{
     Batch, Entry, GroupId, LogId, Payload, ReplicaId, StoredMembership, Turn, TypeConfig, Vote,
@@ -96,13 +96,15 @@ pub(crate) struct GroupLog {
     pub(super) built: Mutex<Option<(Point, StoredMembership)>>,
     /// Entries of terms up to this one may have been acknowledged here and be lost.
     suspect: Option<u64>,
+    /// Why the instance ended by itself.
+    failure: Mutex<Option<String>>,
 }
 
 /// Why a replica's log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    #[error(transparent)]
-    Map(#[from] MapError),
+    #[error("log and journal do not fit together: {0}")]
+    Broken(String),
     #[error("the log begins at {start}, beyond the purge point's {purged}")]
     StartsLate { start: Offset, purged: Offset },
     #[error(transparent)]
@@ -141,7 +143,18 @@ impl GroupLog {
             records = journal.group(id).unwrap_or_default();
         }
         cut_damage(id, &partition, &journal, &mut records, clock()).await?;
-        let (map, lost) = rebuild(&partition, &records)?;
+        let mut rebuilt = rebuild(&partition, &records)?;
+        if let Rebuilt::Broken { at, why } = rebuilt {
+            distrust(id, &journal, &mut records, &why).await?;
+            partition.cut_damage(at, clock())?;
+            // Nothing of the journal that stands behind the cut is of use.
+            records.recordless.retain(|_, entry| entry.follows <= at);
+            rebuilt = rebuild(&partition, &records)?;
+        }
+        let (map, lost) = match rebuilt {
+            Rebuilt::Whole(map, lost) => (map, lost),
+            Rebuilt::Broken { why, .. } => return Err(RecoverError::Broken(why)),
+        };
         let anchors_lost = records.anchors.last_key_value().is_some_and(|(i, _)| *i >= map.next());
         if lost.is_some() || anchors_lost {
             journal.commit(&[Record::Truncate(id, map.next())]).await?;
@@ -184,6 +197,7 @@ impl GroupLog {
             snapshot_target: Mutex::new(None),
             built: Mutex::new(None),
             suspect: records.suspect,
+            failure: Mutex::new(None),
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
         let committed = applied.map_or(Offset::ZERO, |point| point.end);
@@ -267,6 +281,32 @@ impl GroupLog {
             role.told
         };
         self.tell(Some(told));
+    }
+
+    /// Why the instance ended by itself, if it did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+
+    /// Ends the instance where a batch was found damaged; what Raft asks next is refused.
+    pub(super) fn check_sound(&self) -> io::Result<()> {
+        match &*self.failure.lock() {
+            None => Ok(()),
+            Some(reason) => Err(io::Error::other(reason.clone())),
+        }
+    }
+
+    /// Raft is given this error and ends: nobody here leads any more.
+    pub(super) fn note_failure(&self, reason: &str) {
+        {
+            let mut failure = self.failure.lock();
+            if failure.is_some() {
+                return;
+            }
+            *failure = Some(reason.to_owned());
+        }
+        tracing::error!(group = %self.id, reason, "the replica stops");
+        self.note_stopped();
     }
 
     /// The instance is gone: whatever waits here waits for nothing.
@@ -578,7 +618,18 @@ impl GroupLogEvents for GroupLog {
         self.map.lock().purged().map_or(Offset::ZERO, |point| point.end)
     }
 
+    fn damaged(&self, base: Offset) {
+        if self.failure().is_some() {
+            return;
+        }
+        if let Err(error) = self.journal.write(&[Record::Verify(self.id)]) {
+            tracing::error!(group = %self.id, %error, "the damage is not noted");
+        }
+        self.note_failure(&format!("the batch at offset {base} is damaged"));
+    }
+
     fn failed(&self) {
+        self.note_failure("the log could not be flushed");
         self.flushes.lock().failed = true;
         self.settle();
     }
@@ -614,26 +665,44 @@ async fn cut_damage(
     records: &mut GroupRecords,
     now: Now,
 ) -> Result<(), RecoverError> {
-    let damage = partition.inspect(|log, _| match log.health() {
-        ottla_storage::LogHealth::Damaged(damage) => Some(damage.clone()),
-        _ => None,
-    })?;
-    let Some(damage) = damage else { return Ok(()) };
-    let term = records.vote.map_or(u64::MAX, |vote| vote.leader_id.term);
-    tracing::error!(group = %id, %damage, "cutting the log; its peers have to give back what was lost");
-    if !Defect::CutDamage.is_active() {
-        journal.commit(&[Record::Suspect(id, term)]).await?;
-        records.suspect = Some(term);
-    }
     let purged = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
-    partition.cut_damage(damage.from.max(purged), now)?;
+    let verify = records.verify;
+    let damage = partition.inspect(|log, _| match log.health() {
+        ottla_storage::LogHealth::Damaged(damage) => Ok(Some(damage.from)),
+        _ if verify => log.first_damage(purged),
+        _ => Ok(None),
+    })??;
+    let Some(damage) = damage else { return Ok(()) };
+    distrust(id, journal, records, &format!("damage from offset {damage} on")).await?;
+    partition.cut_damage(damage.max(purged), now)?;
     Ok(())
 }
 
-fn rebuild(
-    partition: &Partition,
-    records: &GroupRecords,
-) -> Result<(EntryMap, Option<u64>), RecoverError> {
+/// Notes that what this replica acknowledged may be lost here, before it is cut.
+async fn distrust(
+    id: GroupId,
+    journal: &Arc<Journal>,
+    records: &mut GroupRecords,
+    why: &str,
+) -> io::Result<()> {
+    tracing::error!(group = %id, why,
+        "cutting a damaged log; its peers have to give back what was lost");
+    if Defect::CutDamage.is_active() {
+        return Ok(());
+    }
+    let term = records.vote.map_or(u64::MAX, |vote| vote.leader_id.term);
+    journal.commit(&[Record::Suspect(id, term)]).await?;
+    records.suspect = Some(term);
+    Ok(())
+}
+
+/// What log and journal say together, or where they stop making sense.
+enum Rebuilt {
+    Whole(EntryMap, Option<u64>),
+    Broken { at: Offset, why: String },
+}
+
+fn rebuild(partition: &Partition, records: &GroupRecords) -> Result<Rebuilt, RecoverError> {
     let from = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
     partition.inspect(|log, _| {
         let start = log.segments().next().map_or(Offset::ZERO, |(base, _)| base);
@@ -642,17 +711,33 @@ fn rebuild(
         }
         let mut rebuild = Rebuild::new(records);
         let mut fault = None;
-        log.headers(from, |header| match rebuild.batch(header) {
-            Ok(()) => std::ops::ControlFlow::Continue(()),
-            Err(error) => {
-                fault = Some(error);
-                std::ops::ControlFlow::Break(())
+        let walked = log.headers(from, |header| {
+            // Base offset and epoch are not under the batch's checksum.
+            let known = log.epochs().entries();
+            if known.iter().all(|entry| entry.epoch != header.leader_epoch) {
+                let found = header.leader_epoch;
+                fault = Some(format!("epoch {found} at offset {}", header.base_offset));
+            } else if let Err(error) = rebuild.batch(header) {
+                fault = Some(error.to_string());
             }
-        })?;
-        match fault {
-            Some(error) => Err(error.into()),
-            None => Ok(rebuild.finish()?),
+            match fault {
+                None => std::ops::ControlFlow::Continue(()),
+                Some(_) => std::ops::ControlFlow::Break(()),
+            }
+        });
+        match walked {
+            Ok(()) => {}
+            Err(ottla_storage::LogError::Damaged(damage)) => fault = Some(damage.to_string()),
+            Err(error) => return Err(error.into()),
         }
+        let at = rebuild.end();
+        Ok(match fault {
+            Some(why) => Rebuilt::Broken { at, why },
+            None => match rebuild.finish() {
+                Ok((map, lost)) => Rebuilt::Whole(map, lost),
+                Err(error) => Rebuilt::Broken { at, why: error.to_string() },
+            },
+        })
     })?
 }
 

@@ -27,6 +27,16 @@ impl LogStore {
     }
 }
 
+impl LogStore {
+    /// An error ends the instance.
+    fn told(&self, result: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &result {
+            self.log.note_failure(&error.to_string());
+        }
+        result
+    }
+}
+
 impl RaftLogReader<TypeConfig> for LogStore {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + Send>(
         &mut self,
@@ -57,6 +67,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
+        self.log.check_sound()?;
         Ok(self.log.with_map(|map| {
             let (start, end) = (start.max(map.first()), end.min(map.next()));
             let mut left = self.read_bytes_max;
@@ -89,7 +100,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.log.save_vote(vote).await
+        self.told(self.log.save_vote(vote).await)
     }
 
     async fn append<I>(
@@ -101,14 +112,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        self.log.append(entries.into_iter(), callback).await
+        self.told(self.log.append(entries.into_iter(), callback).await)
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        self.log.truncate(last.map_or(0, |last| last.index + 1)).await
+        self.told(self.log.truncate(last.map_or(0, |last| last.index + 1)).await)
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        self.log.purge(&upto).await
+        self.told(self.log.purge(&upto).await)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::LogError;
 use crate::index::AbortedTxn;
 use crate::producer_state::snapshot::Expiry;
 use crate::producer_state::{ProducerState, StagedBatch, TxnOutcome};
-use crate::segment::scan::{Frame, read_frame};
+use crate::segment::scan::{Frame, ScanError, read_frame, verify_crc};
 use crate::segment::{Segment, Trust};
 
 /// What ListOffsets answers for a timestamp.
@@ -271,6 +271,42 @@ impl PartitionLog {
             }
         }
         Ok(())
+    }
+
+    /// Reads every batch from `from` on, and answers where the first one that is not as it was written
+    /// begins.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be read.
+    pub fn first_damage(&self, from: Offset) -> Result<Option<Offset>, LogError> {
+        let mut bad = None;
+        let mut at = from;
+        for index in self.segment_index(from)..self.segments.len() {
+            let walked =
+                self.walk(
+                    index,
+                    at.max(self.segments[index].base()),
+                    |frame, file| match verify_crc(file, frame) {
+                        Ok(()) => {
+                            at = frame.header.next_offset();
+                            Ok(())
+                        }
+                        Err(ScanError::Fault { .. }) => {
+                            bad = Some(frame.header.base_offset);
+                            Err(std::io::ErrorKind::InvalidData.into())
+                        }
+                        Err(ScanError::Io(error)) => Err(error),
+                    },
+                );
+            match walked {
+                Ok(()) => {}
+                Err(_) if bad.is_some() => return Ok(bad),
+                Err(LogError::Damaged(damage)) => return Ok(Some(damage.from)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// Shows every batch of a segment that ends at or after `from`.

@@ -37,9 +37,14 @@ impl PartitionLog {
         let offset = offset.min(self.log_end);
         let index = self.segment_index(offset);
         let segment = &self.segments[index];
-        let (position, end) = match segment.locate(&self.folder, offset)? {
-            Some(frame) => (frame.position, frame.header.base_offset.min(offset)),
-            None => (segment.size(), offset),
+        let (position, end) = match segment.locate(&self.folder, offset) {
+            Ok(Some(frame)) => (frame.position, frame.header.base_offset.min(offset)),
+            Ok(None) => (segment.size(), offset),
+            // Whoever cuts at damage that was found since the log was opened.
+            Err(LogError::Damaged(damage)) if damage.from <= offset => {
+                (damage.position, damage.from)
+            }
+            Err(error) => return Err(error),
         };
         self.cut_behind(index, position, end)?;
         self.health = LogHealth::Healthy;

@@ -31,6 +31,9 @@ pub enum Record {
     /// This replica lost entries that it had acknowledged, of terms up to this one: it gives no vote
     /// before it has an entry of a later term.
     Suspect(GroupId, u64),
+    /// A batch was read that was not as it was written: the log is to be read through at the next start.
+    /// [`Record::Suspect`] says that it was.
+    Verify(GroupId),
     /// The group is gone.
     Forget(GroupId),
 }
@@ -77,6 +80,7 @@ const ANCHOR: u8 = 6;
 const FORGET: u8 = 7;
 const SYNCED: u8 = 8;
 const SUSPECT: u8 = 9;
+const VERIFY: u8 = 10;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
@@ -94,6 +98,7 @@ impl Record {
             | Self::Anchor(group, _)
             | Self::Synced(group, _)
             | Self::Suspect(group, _)
+            | Self::Verify(group)
             | Self::Forget(group) => *group,
         }
     }
@@ -108,6 +113,7 @@ impl Record {
             Self::Anchor(..) => ANCHOR,
             Self::Synced(..) => SYNCED,
             Self::Suspect(..) => SUSPECT,
+            Self::Verify(_) => VERIFY,
             Self::Forget(_) => FORGET,
         };
         out.push(kind);
@@ -132,7 +138,7 @@ impl Record {
             Self::Anchor(_, point) => put_point(out, point),
             Self::Synced(_, offset) => out.extend_from_slice(&offset.get().to_le_bytes()),
             Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
-            Self::Forget(_) => {}
+            Self::Verify(_) | Self::Forget(_) => {}
         }
     }
 
@@ -165,6 +171,7 @@ impl Record {
             FORGET => Self::Forget(group),
             SYNCED => Self::Synced(group, from.offset()?),
             SUSPECT => Self::Suspect(group, from.u64()?),
+            VERIFY => Self::Verify(group),
             _ => return None,
         };
         from.0.is_empty().then_some(record)

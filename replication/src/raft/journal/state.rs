@@ -24,6 +24,8 @@ pub struct GroupRecords {
     pub synced: Offset,
     /// Entries of terms up to this one may have been acknowledged here and be lost.
     pub suspect: Option<u64>,
+    /// The log is to be read through before it is used.
+    pub verify: bool,
 }
 
 impl GroupRecords {
@@ -63,7 +65,11 @@ impl GroupRecords {
                 self.purge(*point, members);
             }
             Record::Synced(_, offset) => self.synced = *offset,
-            Record::Suspect(_, term) => self.suspect = Some(*term),
+            Record::Suspect(_, term) => {
+                self.suspect = Some(*term);
+                self.verify = false;
+            }
+            Record::Verify(_) => self.verify = true,
             Record::Anchor(_, point) => {
                 self.anchors.insert(point.index, (point.term, point.end));
             }
@@ -95,6 +101,7 @@ impl GroupRecords {
             records.push(Record::Synced(group, self.synced));
         }
         records.extend(self.suspect.map(|term| Record::Suspect(group, term)));
+        records.extend(self.verify.then_some(Record::Verify(group)));
         records
     }
 }

@@ -45,6 +45,33 @@ pub(super) struct Running {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// A node between its opening and its group's start.
+pub(super) struct Prepared {
+    parts: GroupParts,
+    flusher: FlushCoordinator,
+    net: Net,
+    seed: u64,
+}
+
+impl Prepared {
+    pub(super) async fn run(self) -> Result<Running, GroupError> {
+        let Self { parts, flusher, net, seed } = self;
+        let flushing = tokio::spawn(flush(flusher, Dice::new(seed)));
+        let factory = Factory { net: net.clone(), me: parts.replica };
+        let partition = Arc::clone(&parts.partition);
+        let group = match Group::start(parts, factory).await {
+            Ok(group) => group,
+            Err(error) => {
+                flushing.abort();
+                return Err(error);
+            }
+        };
+        net.attach(&group);
+        let driving = tokio::spawn(drive(Arc::clone(&group), net, Dice::new(!seed)));
+        Ok(Running { group, partition, tasks: vec![flushing, driving] })
+    }
+}
+
 pub(super) struct Node {
     pub(super) id: ReplicaId,
     pub(super) fs: SimFileSystem,
@@ -117,24 +144,16 @@ impl Cluster {
 
     /// Starts a node from what its disk holds.
     pub(super) async fn start(&mut self, node: usize) -> Result<(), GroupError> {
-        let seed = self.dice.next();
-        let (parts, flusher) = self.open(node, Copies::Several)?;
-        let flushing = tokio::spawn(flush(flusher, Dice::new(seed)));
-        let id = self.nodes[node].id;
-        let factory = Factory { net: self.net.clone(), me: id };
-        let partition = Arc::clone(&parts.partition);
-        let group = match Group::start(parts, factory).await {
-            Ok(group) => group,
-            Err(error) => {
-                flushing.abort();
-                return Err(error);
-            }
-        };
-        self.net.attach(&group);
-        let driving = tokio::spawn(drive(Arc::clone(&group), self.net.clone(), Dice::new(!seed)));
-        let running = Running { group, partition, tasks: vec![flushing, driving] };
+        let running = self.prepare(node)?.run().await?;
         self.nodes[node].running = Some(running);
         Ok(())
+    }
+
+    /// A start up to where it takes time.
+    pub(super) fn prepare(&mut self, node: usize) -> Result<Prepared, GroupError> {
+        let seed = self.dice.next();
+        let (parts, flusher) = self.open(node, Copies::Several)?;
+        Ok(Prepared { parts, flusher, net: self.net.clone(), seed })
     }
 
     /// The drivers rest: no heartbeats, no elections.

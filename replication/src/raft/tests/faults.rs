@@ -89,10 +89,11 @@ async fn produce(
 
 /// One fault.
 async fn disturb(cluster: &RefCell<Cluster>, dice: &mut Dice) {
+    restart_failed(cluster).await;
     let node = dice.below(3) as usize;
     let other = (node + 1 + dice.below(2) as usize) % 3;
     let up = cluster.borrow().is_up(node);
-    match dice.below(14) {
+    match dice.below(16) {
         0..=2 if up => cluster.borrow_mut().crash(node),
         // Back before anyone noticed.
         3..=4 if up => {
@@ -137,6 +138,18 @@ async fn disturb(cluster: &RefCell<Cluster>, dice: &mut Dice) {
             let to = cluster.borrow().nodes[other].id;
             tokio::task::spawn_local(async move { group.transfer(to).await });
         }
+        // Rot on one copy, never on two.
+        13..=14 => {
+            if up {
+                tokio::time::sleep(Duration::from_millis(1200)).await;
+                if !cluster.borrow().is_up(0) {
+                    return;
+                }
+                cluster.borrow_mut().crash(0);
+                cluster.borrow_mut().rot(0);
+                start(cluster, 0).await;
+            }
+        }
         12 if up => {
             let group = cluster.borrow().group(node).clone();
             tokio::task::spawn_local(async move { group.elect().await });
@@ -149,31 +162,49 @@ async fn disturb(cluster: &RefCell<Cluster>, dice: &mut Dice) {
     }
 }
 
-#[expect(clippy::await_holding_refcell_ref, reason = "producers wait for a start to end")]
+/// As the broker's driver does.
+async fn restart_failed(cluster: &RefCell<Cluster>) {
+    for node in 0..3 {
+        let up = cluster.borrow().is_up(node);
+        if up && cluster.borrow().group(node).failure().is_some() {
+            cluster.borrow_mut().crash(node);
+            start(cluster, node).await;
+        }
+    }
+}
+
 async fn start(cluster: &RefCell<Cluster>, node: usize) {
     if cluster.borrow().is_up(node) {
         return;
     }
-    // Producers look at the cluster only between their own awaits.
-    let mut taken = loop {
-        if let Ok(taken) = cluster.try_borrow_mut() {
-            break taken;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let id = cluster.borrow().nodes[node].id;
+    let prepared = cluster.borrow_mut().prepare(node);
+    let running = match prepared {
+        Ok(prepared) => prepared.run().await,
+        Err(error) => Err(error),
     };
-    if let Err(error) = taken.start(node).await {
-        let id = taken.nodes[node].id;
-        panic!("{id} did not start: {error}");
+    match running {
+        Ok(running) => cluster.borrow_mut().nodes[node].running = Some(running),
+        Err(error) => panic!("{id} did not start: {error}"),
     }
 }
 
 /// The end of all faults: everything is up, and goes on.
 async fn recover(cluster: &RefCell<Cluster>) -> Result<(), String> {
     cluster.borrow().net.heal();
+    // Rot that nobody has read yet is looked for.
+    start(cluster, 0).await;
+    let rotten = cluster.borrow().group(0).clone();
+    rotten.verify_at_next_start().await.map_err(|error| error.to_string())?;
     for node in 0..3 {
         // An instance that met a disk fault has ended: it is started again, as the broker's driver does.
         cluster.borrow_mut().crash(node);
         start(cluster, node).await;
+    }
+    // Damage shows when what is damaged is sent.
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        restart_failed(cluster).await;
     }
     Ok(())
 }
@@ -243,7 +274,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 #[test]
 fn nothing_acknowledged_is_lost() {
     let mut acked = 0;
-    for seed in seeds(20) {
+    for seed in seeds(6) {
         match run_seed(seed) {
             Ok(report) => {
                 acked += 1;
@@ -295,6 +326,11 @@ fn a_vote_that_is_not_synced_is_found() {
 #[test]
 fn a_missing_dedup_is_found() {
     finds(Defect::NoDedup, 200);
+}
+
+#[test]
+fn a_cut_at_damage_that_was_acknowledged_is_found() {
+    finds(Defect::CutDamage, 200);
 }
 
 #[test]

@@ -167,6 +167,43 @@ fn deleted_records_are_deleted_on_every_replica_and_stay_so() {
 }
 
 #[test]
+fn a_replica_that_lost_what_it_promised_gives_no_vote_until_it_has_it_back() {
+    simulate(async {
+        let mut cluster = Cluster::formed(6).await;
+        let leader = cluster.leader().await;
+        let (bad, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        // Only `leader` and `bad` have the records.
+        cluster.crash(other);
+        for index in 0..60 {
+            cluster.produce(leader, &format!("v{index}")).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        cluster.produce(leader, "last").await;
+        cluster.produce(leader, "very last").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cluster.crash(bad);
+        assert!(cluster.rot(bad));
+        cluster.crash(leader);
+        cluster.start(bad).await.unwrap();
+        cluster.start(other).await.unwrap();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // It may be elected by what its headers say, and finds out when it sends the batches.
+            if cluster.group(bad).failure().is_some() {
+                cluster.crash(bad);
+                cluster.start(bad).await.unwrap();
+            }
+        }
+        assert_eq!(cluster.leader_now(), None, "nobody who is up knows all that was acknowledged");
+        cluster.start(leader).await.unwrap();
+        let leader = cluster.leader().await;
+        cluster.converge().await;
+        assert_eq!(cluster.values(leader).len(), 62);
+        assert_eq!(cluster.committed_bytes(bad), cluster.committed_bytes(leader));
+    });
+}
+
+#[test]
 fn a_leader_of_an_idle_group_takes_a_batch_at_once() {
     simulate(async {
         let cluster = Cluster::formed(7).await;
