@@ -35,6 +35,7 @@ use timers::Deadlines;
 pub(crate) use timers::run as run_timers;
 
 use crate::services::Services;
+use crate::stop::Stopping;
 use crate::topics::TopicEntry;
 
 /// Where groups and their offsets are kept.
@@ -87,11 +88,49 @@ impl GroupService {
         let loader = Arc::clone(services);
         let loading = services.host.on_disk(move || {
             for (index, partition) in entry.partitions() {
-                loader.groups.load(&loader, index, partition);
+                // Others are loaded by whoever leads them, once it does.
+                if partition.group().is_none() && partition.is_leader() {
+                    loader.groups.load(&loader, index, partition);
+                }
             }
         });
         if loading.await.is_err() {
             tracing::error!("loading consumer groups panicked; some groups are not served");
+        }
+    }
+
+    /// Loads what this broker comes to lead and gives up what it leads no more, until the broker stops.
+    pub(crate) async fn follow_leadership(services: Arc<Services>, mut stopping: Stopping) {
+        let Some(cluster) = services.cluster() else { return };
+        let mut changes = cluster.peers.leaderships().subscribe();
+        loop {
+            changes.borrow_and_update();
+            services.groups.settle(&services);
+            tokio::select! {
+                biased;
+                () = stopping.stopped() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn settle(&self, services: &Arc<Services>) {
+        for driver in self.drivers().iter().filter(|driver| driver.is_deposed()) {
+            driver.close(GroupError::NotCoordinator);
+        }
+        let Some(entry) = services.topics.by_name(OFFSETS_TOPIC) else { return };
+        for (index, partition) in entry.partitions() {
+            if is_established(partition) {
+                // Nobody asked: whether it is there already or loads makes no difference.
+                let _loaded_or_loading = self.driver(services, index, partition);
+            }
+        }
+    }
+
+    /// A topic's partitions are served now.
+    pub(crate) fn topic_changed(&self, services: &Arc<Services>, topic: &str) {
+        if topic == OFFSETS_TOPIC && services.cluster().is_some() {
+            self.settle(services);
         }
     }
 
@@ -150,6 +189,12 @@ impl GroupService {
     #[must_use]
     pub(crate) fn committed_offsets(&self) -> Vec<GroupOffset> {
         self.drivers().iter().flat_map(|driver| driver.committed_offsets()).collect()
+    }
+
+    /// The partition that a group belongs to.
+    pub(crate) fn partition_of(&self, services: &Services, group_id: &str) -> i32 {
+        let entry = services.topics.by_name(OFFSETS_TOPIC);
+        partition_for(group_id, self.partition_count(entry.as_deref())).get()
     }
 
     /// Whether a group's partition can be served here.
@@ -236,8 +281,12 @@ impl GroupService {
                 }
                 _ => {}
             }
-            if partition.is_offline() {
+            if partition.is_offline() || !partition.is_leader() {
                 return Err(GroupError::NotCoordinator);
+            }
+            // What came before this leader is read only once all of it is committed.
+            if !is_established(partition) {
+                return Err(GroupError::CoordinatorLoadInProgress);
             }
             slots.insert(index, Slot::Loading(Arc::clone(partition)));
         }
@@ -265,9 +314,10 @@ impl GroupService {
             let batch_max = topic.config.max_message_bytes.to_usize();
             settings.record_bytes_max = batch_max.saturating_sub(BATCH_OVERHEAD);
         }
+        let epoch = partition.leader_epoch();
         let slot = match load::shard(partition, settings) {
             Ok(shard) => {
-                let driver = Driver::new(index, partition, Arc::clone(&self.deadlines));
+                let driver = Driver::new(index, partition, epoch, Arc::clone(&self.deadlines));
                 driver.begin(shard, services.clock.now());
                 Slot::Ready(Arc::new(driver))
             }
@@ -286,6 +336,14 @@ impl GroupService {
             _ => return,
         };
         driver.tick(now);
+    }
+}
+
+/// Whether this broker leads a partition and everything before its time is committed.
+fn is_established(partition: &Partition) -> bool {
+    match partition.group() {
+        None => partition.is_leader(),
+        Some(group) => group.leadership().here && partition.is_leader(),
     }
 }
 

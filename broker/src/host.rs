@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use ottla_replication::peer::{Dial, PeerStream};
+
 use crate::net::stream::{ByteStream, Stream};
 
 /// A future that a [`SimulatedNetwork`] hands out.
@@ -24,6 +27,16 @@ pub enum Host {
     System,
     /// The caller's network, and no thread but the caller's.
     Simulated(Arc<dyn SimulatedNetwork>),
+}
+
+/// Links between brokers are dialed where the broker runs.
+impl Dial for Host {
+    fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn PeerStream>>> {
+        Box::pin(async move {
+            let stream = Host::dial(self, address).await?;
+            Ok(Box::new(stream) as Box<dyn PeerStream>)
+        })
+    }
 }
 
 /// A network in place of the operating system's.
@@ -59,7 +72,6 @@ impl Host {
     ///
     /// # Errors
     /// Those of the network.
-    #[allow(dead_code, reason = "links between brokers dial through it")]
     pub(crate) async fn dial(&self, to: &str) -> io::Result<Stream> {
         match self {
             Self::System => {

@@ -12,8 +12,10 @@
 
 mod api;
 pub mod clock;
+mod cluster;
 mod directory_failures;
 pub mod endpoints;
+mod forwarding;
 mod group_service;
 pub mod host;
 mod http;

@@ -10,8 +10,9 @@
 
 mod log;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ottla_coordinator::metadata::{
     AllocateProducerIds, ApplyError, AssignDirectories, BrokerState, ChangeBrokerState, Command,
@@ -20,20 +21,26 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{Now, Offset};
-use ottla_replication::partition::PartitionError;
+use ottla_replication::partition::{Copies, Partition, PartitionError};
+use ottla_replication::raft::Group;
 use ottla_replication::replicas::{History, OpenError, Replicas};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
-pub(crate) use self::log::METADATA_TOPIC;
 use self::log::MetadataLog;
+pub(crate) use self::log::{METADATA_TOPIC, METADATA_TOPIC_ID};
+use crate::cluster::command::{Order, OrderAnswer};
 use crate::replay::ReplayError;
 use crate::services::Services;
+use crate::stop::Stopping;
 use crate::topic_loader;
 
 /// A log is shortened when it has this many records for each of a snapshot, and
 const LOG_PER_SNAPSHOT: usize = 4;
 /// this many more.
 const SHORT_LOG: usize = 2_000;
+/// For what a client waits for.
+const ORDER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the metadata could not be loaded or changed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,8 @@ pub enum MetadataError {
     Batch(String),
     #[error("the metadata log did not become durable; its disk must be checked")]
     NotDurable,
+    #[error("this node is not, or no longer, the active controller")]
+    NotController,
     #[error("this broker cannot register: {0:?}")]
     Register(ControllerError),
 }
@@ -67,6 +76,10 @@ pub(crate) struct MetadataService {
     /// Steps from one image to the next, one at a time.
     applying: tokio::sync::Mutex<()>,
     loaded: AtomicBool,
+    /// The end of the published image, for those who wait for it.
+    applied: watch::Sender<Offset>,
+    /// Keeps the log together with others; empty where this node keeps it alone.
+    group: OnceLock<Arc<Group>>,
 }
 
 impl MetadataService {
@@ -79,10 +92,27 @@ impl MetadataService {
         settings: ControllerSettings,
         now: Now,
     ) -> Result<Self, MetadataError> {
-        let log = MetadataLog::open(replicas, now)?;
+        Self::open_log(MetadataLog::open(replicas, Copies::One, now)?, settings)
+    }
+
+    /// As [`Self::open`], for a log that several nodes keep: nothing happens before [`Self::join`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_one_of_several(
+        replicas: &Replicas,
+        settings: ControllerSettings,
+        now: Now,
+    ) -> Result<Self, MetadataError> {
+        Self::open_log(MetadataLog::open(replicas, Copies::Several, now)?, settings)
+    }
+
+    fn open_log(log: MetadataLog, settings: ControllerSettings) -> Result<Self, MetadataError> {
         let image = log.beyond(&MetadataImage::starting_at(log.start()))?.image;
         Ok(Self {
             log,
+            applied: watch::channel(image.end()).0,
+            group: OnceLock::new(),
             image: RwLock::new(Arc::new(image)),
             settings,
             turn: tokio::sync::Mutex::new(()),
@@ -95,6 +125,47 @@ impl MetadataService {
     #[must_use]
     pub(crate) fn image(&self) -> Arc<MetadataImage> {
         Arc::clone(&self.image.read())
+    }
+
+    /// The metadata log.
+    #[must_use]
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        self.log.partition()
+    }
+
+    /// From now on the group says what is committed, and who may decide.
+    pub(crate) fn join(&self, group: Arc<Group>) {
+        // Only the first counts, and there is one.
+        let _first = self.group.set(group);
+    }
+
+    /// Applies what the group commits, until the broker stops.
+    pub(crate) async fn follow(services: Arc<Services>, mut stopping: Stopping) {
+        /// After the log could not be read.
+        const RETRY: Duration = Duration::from_secs(1);
+        let metadata = &services.metadata;
+        loop {
+            if let Err(error) = metadata.catch_up(&services).await {
+                tracing::error!(%error, "metadata is not applied");
+                tokio::time::sleep(RETRY).await;
+            }
+            let seen = metadata.image().end();
+            tokio::select! {
+                biased;
+                () = stopping.stopped() => return,
+                () = metadata.log.grown_beyond(seen) => {}
+            }
+        }
+    }
+
+    /// Waits until the published image shows everything below `offset`; not for ever.
+    pub(crate) async fn applied(&self, offset: Offset) {
+        const MOST: Duration = Duration::from_secs(10);
+        let mut applied = self.applied.subscribe();
+        let shown = applied.wait_for(|end| *end >= offset);
+        if !matches!(tokio::time::timeout(MOST, shown).await, Ok(Ok(_))) {
+            tracing::warn!(%offset, "this broker's metadata lags behind the controller's");
+        }
     }
 
     #[must_use]
@@ -139,6 +210,16 @@ impl MetadataService {
         let task = tokio::spawn(async move {
             let metadata = &services.metadata;
             let _turn = metadata.turn.lock().await;
+            if let Some(group) = metadata.group.get() {
+                if !group.leadership().here {
+                    return Err(ErrorCode::NotController);
+                }
+                // Everything before this term is committed: decisions see all of it.
+                if let Err(error) = metadata.catch_up(&services).await {
+                    tracing::error!(%error, "metadata is not applied");
+                    return Err(ErrorCode::KafkaStorageError);
+                }
+            }
             let decision = metadata.decide(&services, &metadata.image(), command);
             if decision.records.is_empty() {
                 return Ok(decision.reply);
@@ -146,6 +227,7 @@ impl MetadataService {
             let now = services.clock.now();
             match metadata.commit(&services, &decision.records, now).await {
                 Ok(()) => Ok(decision.reply),
+                Err(MetadataError::NotController) => Err(ErrorCode::NotController),
                 Err(error) => {
                     tracing::error!(%error, "metadata change failed");
                     Err(ErrorCode::KafkaStorageError)
@@ -232,10 +314,18 @@ impl MetadataService {
         };
         // Topics are served before they are named: a client that sees one can use it.
         topic_loader::apply(services, &image, &delta, unseen, services.clock.now()).await;
-        *self.image.write() = image;
+        let end = image.end();
+        *self.image.write() = Arc::clone(&image);
         self.loaded.store(true, Ordering::Release);
+        self.applied.send_replace(end);
+        if let Some(cluster) = services.cluster()
+            && (first || !delta.brokers.is_empty())
+            && cluster.addresses.registered(&image)
+        {
+            cluster.peers.addresses_changed();
+        }
         if let Some(snapshot) = applied.snapshot_at {
-            self.log.begin_at(snapshot);
+            self.log.begin_at(snapshot).await;
         }
         Ok(delta)
     }
@@ -247,31 +337,61 @@ impl MetadataService {
     pub(crate) async fn allocate_producer_ids(
         services: &Arc<Services>,
     ) -> Result<(i64, i64), ErrorCode> {
+        if let Some(cluster) = services.cluster() {
+            return match cluster.order(services, &Order::ProducerIds, ORDER_WITHIN).await? {
+                OrderAnswer::ProducerIds { first, count } => Ok((first, count)),
+                _ => Err(ErrorCode::UnknownServerError),
+            };
+        }
         let block = Self::submit(services, AllocateProducerIds).await?;
         let block = block.ok_or(ErrorCode::UnknownServerError)?;
         Ok((block.first.get(), block.size))
     }
 
-    /// Creates topics that a client named and that do not exist; gives those that could not be.
+    /// Creates topics that a client named and that do not exist, through the active controller; gives
+    /// those that could not be.
     pub(crate) async fn create_missing(
         services: &Arc<Services>,
         names: Vec<String>,
     ) -> Vec<(String, ErrorCode)> {
+        let created = match services.cluster() {
+            None => Self::create_here(services, names.clone()).await,
+            Some(cluster) => {
+                let order = Order::CreateMissing { names: names.clone() };
+                match cluster.order(services, &order, ORDER_WITHIN).await {
+                    Ok(OrderAnswer::Created { failed }) => Ok(failed
+                        .into_iter()
+                        .map(|(name, code)| (name, ErrorCode::from_code(code)))
+                        .collect()),
+                    Ok(_) => Err(ErrorCode::UnknownServerError),
+                    Err(code) => Err(code),
+                }
+            }
+        };
+        created.unwrap_or_else(|code| names.into_iter().map(|name| (name, code)).collect())
+    }
+
+    /// As [`Self::create_missing`], on the active controller.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub(crate) async fn create_here(
+        services: &Arc<Services>,
+        names: Vec<String>,
+    ) -> Result<Vec<(String, ErrorCode)>, ErrorCode> {
         let metadata = &services.metadata;
         let brokers = metadata.image().brokers().count();
         let topics =
             names.iter().map(|name| metadata.settings.automatic_topic(name, brokers)).collect();
         let command = CreateTopics { topics, ..CreateTopics::default() };
-        match Self::submit(services, command).await {
-            Err(code) => names.into_iter().map(|name| (name, code)).collect(),
-            Ok(reply) => reply
-                .topics
-                .into_iter()
-                .filter_map(|(name, result)| Some((name, result.err()?.code())))
-                // Somebody else was faster, which is just as well.
-                .filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists)
-                .collect(),
-        }
+        let reply = Self::submit(services, command).await?;
+        Ok(reply
+            .topics
+            .into_iter()
+            .filter_map(|(name, result)| Some((name, result.err()?.code())))
+            // Somebody else was faster, which is just as well.
+            .filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists)
+            .collect())
     }
 }
 

@@ -11,6 +11,8 @@ use ottla_replication::replicas::Replicas;
 
 use crate::api::fetch::FetchSessions;
 use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::cluster::controller::Terms;
 use crate::endpoints::Endpoints;
 use crate::group_service::GroupService;
 use crate::host::Host;
@@ -56,6 +58,9 @@ pub(crate) struct Services {
     /// Long polls end with it: they would hold up the drain.
     pub(crate) stopping: Stopping,
     pub(crate) random: RandomSource,
+    /// Set where there are other brokers.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) terms: Terms,
 }
 
 impl Services {
@@ -63,6 +68,26 @@ impl Services {
     #[must_use]
     pub(crate) fn configuration(&self) -> Arc<Configuration> {
         self.config.get()
+    }
+
+    /// The other brokers, where there are any.
+    #[must_use]
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    #[must_use]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The node that decides on metadata; -1 while nobody does.
+    #[must_use]
+    pub(crate) fn controller_id(&self) -> NodeId {
+        match &self.cluster {
+            None => self.node_id,
+            Some(cluster) => cluster.controller().node.unwrap_or(NodeId(-1)),
+        }
     }
 
     /// The checks of `/readyz`, by name.

@@ -7,17 +7,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use ottla_config::{BrokerConfig, TopicConfig};
 use ottla_coordinator::metadata::{
-    ConfigResource, LOST_DIRECTORY, MetadataDelta, MetadataImage, TopicImage,
+    ConfigResource, LOST_DIRECTORY, MetadataDelta, MetadataImage, PartitionImage, TopicImage,
 };
 use ottla_protocol::model::{Now, PartitionId, TopicPartition, Uuid};
-use ottla_replication::partition::Partition;
+use ottla_replication::partition::{Copies, Partition};
+use ottla_replication::raft::{GroupId, ReplicaId};
 use ottla_replication::replicas::{History, NewPartition};
 use ottla_storage::LogSettings;
 
+use crate::cluster::groups::{self, Wanted};
 use crate::services::Services;
-use crate::topics::TopicEntry;
+use crate::topics::{Slot, TopicEntry};
 
 /// Applies what `delta` names of `image`. `unseen` is what partitions are that this process did not
 /// load yet.
@@ -29,22 +32,64 @@ pub(crate) async fn apply(
     now: Now,
 ) {
     for gone in &delta.deleted_topics {
-        remove(services, gone.id, now);
+        remove(services, gone.id, now).await;
     }
     apply_broker_configs(services, image, delta);
     let changed = changed_topics(image, delta);
     if changed.is_empty() {
         return;
     }
-    if services.replicas.is_volatile() {
-        load(services, image, &changed, unseen, now);
-        return;
+    let loaded = if services.replicas.is_volatile() {
+        load(services, image, &changed, unseen, now)
+    } else {
+        let (loader, image) = (Arc::clone(services), Arc::clone(image));
+        let loading = services.host.on_disk(move || load(&loader, &image, &changed, unseen, now));
+        let Ok(loaded) = loading.await else {
+            tracing::error!("opening partition logs panicked; the topics concerned are not served");
+            return;
+        };
+        loaded
+    };
+    for topic in loaded {
+        serve(services, topic).await;
     }
-    let (loader, image) = (Arc::clone(services), Arc::clone(image));
-    let loading = services.host.on_disk(move || load(&loader, &image, &changed, unseen, now));
-    if loading.await.is_err() {
-        tracing::error!("opening partition logs panicked; the topics concerned are not served");
+}
+
+/// A topic whose logs are open.
+struct Loaded {
+    entry: TopicEntry,
+    /// Groups that run here, or are to.
+    wanted: Vec<Wanted>,
+    /// Replicas that are not to be here any more.
+    gone: Vec<Arc<Partition>>,
+}
+
+/// Groups begin before clients see their partitions, so that nobody appends without one.
+async fn serve(services: &Arc<Services>, loaded: Loaded) {
+    /// Groups that are started side by side.
+    const AT_ONCE: usize = 32;
+    let Loaded { entry, wanted, gone } = loaded;
+    if let Some(cluster) = services.cluster() {
+        for partition in &gone {
+            let id = GroupId { topic: entry.id, partition: partition.name().partition };
+            cluster.groups.end(&id).await;
+        }
+        let mut wanted = wanted.into_iter();
+        loop {
+            let some: Vec<Wanted> = wanted.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            join_all(some.into_iter().map(|wanted| cluster.groups.ensure(wanted))).await;
+        }
     }
+    let name = Arc::clone(&entry.name);
+    services.topics.put(entry);
+    for partition in gone {
+        tracing::info!(partition = %partition.name(), "the replica here is removed");
+        services.replicas.delete_partition(&partition);
+    }
+    services.groups.topic_changed(services, &name);
 }
 
 fn changed_topics(image: &MetadataImage, delta: &MetadataDelta) -> BTreeSet<Uuid> {
@@ -84,18 +129,20 @@ fn load(
     changed: &BTreeSet<Uuid>,
     unseen: History,
     now: Now,
-) {
+) -> Vec<Loaded> {
     let configuration = services.configuration();
+    let mut loaded = Vec::new();
     for topic in changed.iter().filter_map(|id| image.topic_by_id(*id)) {
         let overrides = image.topic_configs(&topic.name).map(|of| (**of).clone());
         let config = TopicConfig::resolve(&overrides.unwrap_or_default(), &configuration.broker);
         match config {
-            Ok(config) => load_topic(services, topic, config, unseen, now),
+            Ok(config) => loaded.push(load_topic(services, topic, config, unseen, now)),
             Err(error) => {
                 tracing::error!(topic = %topic.name, %error, "topic is not served: bad settings");
             }
         }
     }
+    loaded
 }
 
 fn load_topic(
@@ -104,42 +151,74 @@ fn load_topic(
     config: TopicConfig,
     unseen: History,
     now: Now,
-) {
+) -> Loaded {
     let known = services.topics.by_id(topic.id);
     let settings = log_settings(&config, &services.configuration().broker);
-    let mut partitions: Vec<Option<Arc<Partition>>> = Vec::with_capacity(topic.partitions.len());
+    let mut slots = Vec::with_capacity(topic.partitions.len());
+    let (mut wanted, mut gone) = (Vec::new(), Vec::new());
     for (index, image) in topic.iter() {
         let open = known.as_ref().and_then(|known| known.partition(index.get()).ok());
-        if let Some(partition) = open {
-            partition.reconfigure(settings.clone(), config.durability, image.leader_epoch);
-            partitions.push(Some(partition));
+        if !image.replicas.contains(&services.node_id) {
+            gone.extend(open);
+            slots.push(Slot::Elsewhere);
             continue;
         }
-        let new = NewPartition {
-            name: TopicPartition { topic: Arc::clone(&topic.name), partition: index },
-            topic_id: topic.id,
-            settings: settings.clone(),
-            durability: config.durability,
-            epoch: image.leader_epoch,
-            copies: ottla_replication::partition::Copies::One,
-            directory: image.directory_of(services.node_id).unwrap_or_default(),
-            history: match &known {
-                Some(known) if known.has(index.get()) => History::Existing,
-                _ => unseen,
-            },
-        };
-        match services.replicas.open_partition(new, now) {
-            Ok(partition) => partitions.push(Some(partition)),
-            Err(error) => {
-                tracing::error!(topic = %topic.name, partition = %index, %error,
-                    "partition is not served");
-                partitions.push(None);
+        let slot = match open {
+            Some(partition) => {
+                partition.reconfigure(settings.clone(), config.durability, image.leader_epoch);
+                Slot::Here(partition)
             }
+            None => {
+                let several = image.replicas.len() > 1;
+                let new = NewPartition {
+                    name: TopicPartition { topic: Arc::clone(&topic.name), partition: index },
+                    topic_id: topic.id,
+                    settings: settings.clone(),
+                    durability: config.durability,
+                    epoch: image.leader_epoch,
+                    copies: if several { Copies::Several } else { Copies::One },
+                    directory: image.directory_of(services.node_id).unwrap_or_default(),
+                    history: match &known {
+                        // Several replicas can build one of theirs up again.
+                        Some(known) if known.has(index.get()) && !several => History::Existing,
+                        _ if several => History::New,
+                        _ => unseen,
+                    },
+                };
+                match services.replicas.open_partition(new, now) {
+                    Ok(partition) => Slot::Here(partition),
+                    Err(error) => {
+                        tracing::error!(topic = %topic.name, partition = %index, %error,
+                            "partition is not served");
+                        Slot::Offline
+                    }
+                }
+            }
+        };
+        if let Slot::Here(partition) = &slot {
+            wanted.extend(group_of(services, topic, index, image, partition));
         }
+        slots.push(slot);
     }
     let metrics = services.metrics.topic(&topic.name);
     let name = Arc::clone(&topic.name);
-    services.topics.put(TopicEntry::new(name, topic.id, config, partitions, metrics));
+    let entry = TopicEntry::new(name, topic.id, config, slots, metrics);
+    Loaded { entry, wanted, gone }
+}
+
+/// The group that a replica here takes part in, if it does.
+fn group_of(
+    services: &Services,
+    topic: &TopicImage,
+    index: PartitionId,
+    image: &PartitionImage,
+    partition: &Arc<Partition>,
+) -> Option<Wanted> {
+    let cluster = services.cluster()?;
+    let directory = services.replicas.directory_of(partition.name()).unwrap_or_default();
+    let here = (ReplicaId { node: services.node_id, directory }, Arc::clone(partition));
+    let id = GroupId { topic: topic.id, partition: index };
+    groups::wanted(id, image, here, cluster.groups.get(&id).is_some())
 }
 
 /// A topic's settings as its logs need them.
@@ -150,9 +229,12 @@ fn log_settings(topic: &TopicConfig, broker: &BrokerConfig) -> LogSettings {
     }
 }
 
-fn remove(services: &Services, id: Uuid, now: Now) {
+async fn remove(services: &Services, id: Uuid, now: Now) {
     let Some(entry) = services.topics.remove(id) else { return };
-    for (_, partition) in entry.partitions() {
+    for (index, partition) in entry.partitions() {
+        if let Some(cluster) = services.cluster() {
+            cluster.groups.end(&GroupId { topic: id, partition: PartitionId(index) }).await;
+        }
         services.replicas.delete_partition(partition);
     }
     services.metrics.forget_topic(&entry.name);

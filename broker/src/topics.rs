@@ -27,20 +27,20 @@ pub(crate) struct TopicEntry {
     pub id: Uuid,
     pub config: TopicConfig,
     pub metrics: TopicMetrics,
-    partitions: Vec<Option<Arc<Partition>>>,
+    partitions: Vec<Slot>,
     rules: ValidationRules,
     /// The rules for versions that may not use zstd.
     rules_before_zstd: ValidationRules,
 }
 
 impl TopicEntry {
-    /// Partitions by index; none where its log cannot be served.
+    /// Partitions by index.
     #[must_use]
     pub(crate) fn new(
         name: TopicName,
         id: Uuid,
         config: TopicConfig,
-        partitions: Vec<Option<Arc<Partition>>>,
+        partitions: Vec<Slot>,
         metrics: TopicMetrics,
     ) -> Self {
         let rules = rules(&config, ZSTD_FROM);
@@ -51,7 +51,19 @@ impl TopicEntry {
     /// A partition by its index.
     pub(crate) fn partition(&self, index: i32) -> Result<Arc<Partition>, NoPartition> {
         let slot = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
-        slot.ok_or(NoPartition::Unknown)?.clone().ok_or(NoPartition::Offline)
+        match slot {
+            Some(Slot::Here(partition)) => Ok(Arc::clone(partition)),
+            Some(Slot::Offline) => Err(NoPartition::Offline),
+            Some(Slot::Elsewhere) => Err(NoPartition::Elsewhere),
+            None => Err(NoPartition::Unknown),
+        }
+    }
+
+    /// A partition that this broker leads, by its index.
+    pub(crate) fn led(&self, index: i32) -> Result<Arc<Partition>, NoPartition> {
+        self.partition(index).and_then(|partition| {
+            if partition.is_leader() { Ok(partition) } else { Err(NoPartition::Elsewhere) }
+        })
     }
 
     /// Whether there is a partition of this index, served or not.
@@ -62,7 +74,10 @@ impl TopicEntry {
 
     /// Every partition that is served, with its index.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (i32, &Arc<Partition>)> {
-        (0..).zip(&self.partitions).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+        (0..).zip(&self.partitions).filter_map(|(index, slot)| match slot {
+            Slot::Here(partition) => Some((index, partition)),
+            Slot::Offline | Slot::Elsewhere => None,
+        })
     }
 
     /// How many partitions there are, served or not.
@@ -83,6 +98,17 @@ impl TopicEntry {
     }
 }
 
+/// A partition's place in its topic.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot {
+    /// It has a replica here.
+    Here(Arc<Partition>),
+    /// Its replica here cannot be served.
+    Offline,
+    /// Other brokers hold it.
+    Elsewhere,
+}
+
 /// Why a topic has no partition to give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NoPartition {
@@ -90,6 +116,8 @@ pub(crate) enum NoPartition {
     Unknown,
     /// It exists, in a log directory that is out of use.
     Offline,
+    /// Another broker leads it.
+    Elsewhere,
 }
 
 /// All topics of this broker.

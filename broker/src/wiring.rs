@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_config::listener::{AdvertisedListeners, Listener};
+use ottla_config::layers::Values;
+use ottla_config::listener::{AdvertisedListeners, Listener, ListenerRole};
 use ottla_config::{BrokerConfig, ByteSize, ConfigError, ConfigLayers};
-use ottla_coordinator::metadata::{ControllerSettings, Endpoint, RegisterBroker};
-use ottla_protocol::model::{NodeId, Uuid};
+use ottla_coordinator::metadata::{BrokerRecord, ControllerSettings, Endpoint, RegisterBroker};
+use ottla_protocol::model::NodeId;
 use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
 use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
@@ -26,6 +27,14 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::clock::{Clock, SystemClock};
+use crate::cluster::command::Follower;
+use crate::cluster::control::Control;
+use crate::cluster::controller::{self, Terms};
+use crate::cluster::identity::IdentityFile;
+use crate::cluster::membership::{Membership, MembershipError};
+use crate::cluster::plan::Plan;
+use crate::cluster::start::{self, EnterError, Entered, Entry};
+use crate::cluster::{Cluster, groups};
 use crate::directory_failures;
 use crate::endpoints::{Advertised, Endpoints, gateway};
 use crate::group_service::{self, GroupService};
@@ -40,7 +49,7 @@ use crate::net::limits::ConnectionTable;
 use crate::net::listener::{self, BoundListener, SocketOptions};
 use crate::producer_ids::ProducerIds;
 use crate::services::{EdgeLimits, RandomSource, Services};
-use crate::stop::Stop;
+use crate::stop::{Stop, Stopping};
 use crate::topics::Topics;
 
 /// What request frames of all connections may hold in memory where `queued.max.request.bytes` does
@@ -48,6 +57,8 @@ use crate::topics::Topics;
 const QUEUED_BYTES_DEFAULT: usize = 512 << 20;
 /// How long connections may take to finish what they accepted once the broker stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stopping broker of several waits for a majority to commit what is under way.
+const COMMIT_GRACE: Duration = Duration::from_secs(3);
 
 /// Where logs live.
 #[derive(Clone, Debug)]
@@ -83,6 +94,10 @@ pub enum StartError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    #[error(transparent)]
+    Enter(#[from] Box<EnterError>),
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
 }
 
 /// A running broker. Dropping it stops it without a drain; call [`Broker::shutdown`] to drain.
@@ -94,6 +109,8 @@ pub struct Broker {
     stop: Stop,
     tasks: JoinSet<()>,
     halted: watch::Receiver<Option<String>>,
+    /// Its place among others.
+    membership: Option<Arc<Membership>>,
 }
 
 impl Broker {
@@ -114,18 +131,46 @@ impl Broker {
         let listeners = bind_all(&host, &configuration.broker).await?;
         let http = bind_http(&host, &configuration.broker)?;
         let gateways = gateways(&host, &configuration.broker);
-        let endpoints = endpoints(&configuration.broker, &listeners, gateways);
-
-        let identity = NodeIdentity { node: node_id, new_cluster_id: random.next_uuid() };
-        let flush = flush_options(&clock);
-        let replicas =
-            Arc::new(Replicas::open(fs, &identity, &dirs, flush, || random.next_uuid())?);
-        let static_values = configuration.layers.static_values.clone();
-        let settings = ControllerSettings::from_static(static_values)?;
-        let metadata = MetadataService::open(&replicas, settings, now)?;
-        let registration =
-            registration(&configuration.broker, &listeners, &replicas, random.next_uuid());
         let (stop, stopped) = Stop::new();
+        let mut tasks = JoinSet::new();
+        let addresses =
+            listeners.iter().map(|bound| (Arc::clone(&bound.name), bound.address)).collect();
+        let endpoints = endpoints(&configuration.broker, &listeners, gateways);
+        let advertised = advertised(&configuration.broker, &listeners);
+        let (ports, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|bound| is_for_peers(&configuration.broker, bound));
+        let file = IdentityFile::new(Arc::clone(&fs), dirs.clone());
+        let port_numbers: Vec<u16> = ports.iter().map(|port| port.address.port()).collect();
+        let incarnation = random.next_uuid();
+        let (storage, mut ports) = match Plan::of(&configuration.broker, &file, &port_numbers) {
+            Plan::Alone => {
+                let settings = configuration.layers.static_values.clone();
+                (alone((fs, &dirs), &random, settings, node_id, &clock)?, ports)
+            }
+            Plan::Several(list) => {
+                let entry = Entry {
+                    own_address: own_address(&configuration.broker, &ports, &listeners),
+                    config: &configuration.broker,
+                    fs,
+                    dirs: &dirs,
+                    clock: Arc::clone(&clock),
+                    random: &random,
+                    dial: Arc::new(host.clone()),
+                    list,
+                    ports,
+                };
+                let entered = start::enter(entry, &mut tasks, &stopped).await.map_err(Box::new)?;
+                (Stored::Several(Box::new(entered)), Vec::new())
+            }
+        };
+        let (replicas, metadata, several) = storage.parts();
+        let registration = RegisterBroker {
+            id: node_id,
+            incarnation,
+            rack: configuration.broker.node.rack.clone(),
+            endpoints: advertised,
+            directories: replicas.directory_ids(),
+        };
         let services = Arc::new(Services {
             node_id,
             edge: edge_limits(&configuration.broker),
@@ -144,15 +189,22 @@ impl Broker {
             metadata,
             clock,
             host,
+            cluster: several.as_ref().map(|several| Arc::clone(&several.cluster)),
+            terms: Terms::default(),
         });
-        services.metadata.start_alone(&services, registration, now).await?;
+        let membership = match several {
+            None => {
+                services.metadata.start_alone(&services, registration, now).await?;
+                None
+            }
+            Some(several) => {
+                Some(take_part(&services, several, registration, &mut tasks, &stopped).await?)
+            }
+        };
         services.replicas.resume_moves();
         GroupService::start(&services).await;
-
-        let mut tasks = JoinSet::new();
-        let mut addresses = Vec::new();
-        for bound in listeners {
-            addresses.push((Arc::clone(&bound.name), bound.address));
+        ports.extend(listeners);
+        for bound in ports {
             tasks.spawn(listener::serve(bound, Arc::clone(&services), stopped.clone()));
         }
         let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
@@ -165,13 +217,16 @@ impl Broker {
         let (halt, halted) = watch::channel(None);
         tasks.spawn(log_dir_moves::run(Arc::clone(&services), stopped.clone()));
         tasks.spawn(directory_failures::run(Arc::clone(&services), stopped, halt));
-        Ok(Self { services, addresses, http: http_address, stop, tasks, halted })
+        Ok(Self { services, addresses, http: http_address, stop, tasks, halted, membership })
     }
 
     /// What to give a client as its bootstrap address.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.addresses.first().map_or_else(String::new, |(_, address)| reachable(*address))
+        let config = &self.services.configuration().broker;
+        let clients = |name: &str| config.listeners.of_brokers().any(|of| of.name == *name);
+        let first = self.addresses.iter().find(|(name, _)| clients(name));
+        first.map_or_else(String::new, |(_, address)| reachable(*address))
     }
 
     /// Every listener with the address it is bound to.
@@ -216,17 +271,154 @@ impl Broker {
 
     /// Stops accepting, answers what was accepted, flushes, and marks the logs as cleanly closed.
     pub async fn shutdown(mut self) {
+        if let Some(membership) = &self.membership {
+            // Others lead before this one stops to answer.
+            if self.services.configuration().broker.node.controlled_shutdown {
+                groups::leave_all(&self.services).await;
+            }
+            membership.leave(&self.services).await;
+        }
         self.services.draining.store(true, Ordering::Release);
         self.stop.now();
+        if self.services.cluster().is_some() {
+            let drained = async { while self.tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(COMMIT_GRACE, drained).await.is_err() {
+                // Where no majority is left nothing is committed any more: whoever waits is told.
+                self.end_groups().await;
+            }
+        }
         let drain = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_TIMEOUT, drain).await.is_err() {
             tracing::warn!("connections did not drain in time; closing them");
             self.tasks.shutdown().await;
         }
-        let services = Arc::clone(&self.services);
-        let now = services.clock.now();
-        services.replicas.close(now);
+        self.end_groups().await;
+        if let Some(cluster) = self.services.cluster() {
+            cluster.peers.stop().await;
+        }
+        let now = self.services.clock.now();
+        self.services.replicas.close(now);
     }
+
+    async fn end_groups(&self) {
+        if let Some(cluster) = self.services.cluster() {
+            cluster.groups.end_all().await;
+            cluster.metadata.stop().await;
+        }
+    }
+}
+
+/// A node's logs, and the others it keeps metadata with.
+enum Stored {
+    Alone(Arc<Replicas>, MetadataService),
+    Several(Box<Entered>),
+}
+
+/// What is left of entering a cluster once services are made.
+struct Several {
+    cluster: Arc<Cluster>,
+    control: Arc<Control>,
+    follower: Option<Follower>,
+    services: Arc<OnceLock<Arc<Services>>>,
+}
+
+impl Stored {
+    fn parts(self) -> (Arc<Replicas>, MetadataService, Option<Several>) {
+        match self {
+            Self::Alone(replicas, metadata) => (replicas, metadata, None),
+            Self::Several(entered) => {
+                let Entered { replicas, metadata, cluster, control, follower, services } = *entered;
+                (replicas, metadata, Some(Several { cluster, control, follower, services }))
+            }
+        }
+    }
+}
+
+fn alone(
+    (fs, dirs): (Arc<dyn FileSystem>, &[PathBuf]),
+    random: &RandomSource,
+    settings: Values,
+    node: NodeId,
+    clock: &Clock,
+) -> Result<Stored, StartError> {
+    let new_cluster_id = random.next_uuid();
+    let identity = NodeIdentity { node, cluster_id: None, new_cluster_id };
+    let flush = flush_options(clock);
+    let replicas = Replicas::open(fs, &identity, dirs, flush, || random.next_uuid())?;
+    let replicas = Arc::new(replicas);
+    let settings = ControllerSettings::from_static(settings)?;
+    let metadata = MetadataService::open(&replicas, settings, clock.now())?;
+    Ok(Stored::Alone(replicas, metadata))
+}
+
+/// Follows the metadata, registers, and begins what a member of a cluster does.
+async fn take_part(
+    services: &Arc<Services>,
+    several: Several,
+    registration: RegisterBroker,
+    tasks: &mut JoinSet<()>,
+    stopped: &Stopping,
+) -> Result<Arc<Membership>, StartError> {
+    several.control.serve(services);
+    // Peers are links already; from here on clients may come on their ports, too.
+    let _first = several.services.set(Arc::clone(services));
+    tasks.spawn(MetadataService::follow(Arc::clone(services), stopped.clone()));
+    tasks.spawn(controller::run(Arc::clone(services), stopped.clone()));
+    tasks.spawn(groups::run_members(Arc::clone(services), stopped.clone()));
+    tasks.spawn(GroupService::follow_leadership(Arc::clone(services), stopped.clone()));
+    if let Some(every) = services.configuration().broker.node.leader_rebalance {
+        tasks.spawn(groups::prefer(Arc::clone(services), every, stopped.clone()));
+    }
+    let record = BrokerRecord {
+        id: registration.id,
+        epoch: 0,
+        incarnation: registration.incarnation,
+        rack: registration.rack,
+        endpoints: registration.endpoints,
+        features: BTreeMap::new(),
+        directories: registration.directories,
+    };
+    let membership = Membership::new(record, several.follower);
+    membership.enter(services).await?;
+    tasks.spawn(Arc::clone(&membership).run(Arc::clone(services), stopped.clone()));
+    Ok(membership)
+}
+
+/// Whether other brokers connect to a listener: controller listeners, or that of brokers among themselves
+/// where a node has none.
+fn is_for_peers(config: &BrokerConfig, bound: &BoundListener) -> bool {
+    let role = |name: &str| config.listeners.listeners.iter().find(|of| of.name == *name);
+    let controllers =
+        config.listeners.listeners.iter().any(|of| of.role == ListenerRole::Controller);
+    if controllers {
+        return role(&bound.name).is_some_and(|of| of.role == ListenerRole::Controller);
+    }
+    *bound.name == *config.listeners.inter_broker
+}
+
+/// Where peers find this node, as `host:port`.
+fn own_address(config: &BrokerConfig, ports: &[BoundListener], all: &[BoundListener]) -> String {
+    let Some(port) = ports.first() else { return String::new() };
+    let known = advertised(config, std::slice::from_ref(port));
+    let host = known.first().map(|end| end.host.clone()).unwrap_or_default();
+    let specified = host.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified());
+    // A name that clients are told is one that peers may use as well.
+    let others = advertised(config, all);
+    let named = others.into_iter().map(|end| end.host);
+    let mut named =
+        named.filter(|host| !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()));
+    let host = if specified { host } else { named.next().unwrap_or_else(machine_name) };
+    if host.contains(':') {
+        return format!("[{host}]:{}", port.address.port());
+    }
+    format!("{host}:{}", port.address.port())
+}
+
+/// The name of this machine, as others in its network usually know it.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 fn storage(storage: &Storage, config: &BrokerConfig) -> (Arc<dyn FileSystem>, Vec<PathBuf>) {
@@ -238,7 +430,7 @@ fn storage(storage: &Storage, config: &BrokerConfig) -> (Arc<dyn FileSystem>, Ve
 }
 
 /// The clock lets a flush thread see that another program makes a sync of the disk slow.
-fn flush_options(clock: &Clock) -> FlushOptions {
+pub(crate) fn flush_options(clock: &Clock) -> FlushOptions {
     let clock = Arc::clone(clock);
     FlushOptions { clock: Some(Arc::new(move || clock.now().mono)), ..FlushOptions::default() }
 }
@@ -251,7 +443,7 @@ async fn bind_all(host: &Host, config: &BrokerConfig) -> Result<Vec<BoundListene
         send_buffer: connections.send_buffer.map(ByteSize::to_usize),
     };
     let mut bound = Vec::new();
-    for wanted in config.listeners.of_brokers() {
+    for wanted in &config.listeners.listeners {
         let place = Place::of(wanted);
         let listening = listener::bind(host, &wanted.name, place.address()?, options).await;
         bound.push(listening.map_err(|error| place.refused(error))?);
@@ -361,38 +553,24 @@ fn default_address(bound: &BoundListener) -> Advertised {
     Advertised::Address { host: bound.address.ip().to_string(), port: bound.address.port() }
 }
 
-/// What this broker says of itself to the cluster.
-fn registration(
-    config: &BrokerConfig,
-    bound: &[BoundListener],
-    replicas: &Replicas,
-    incarnation: Uuid,
-) -> RegisterBroker {
+/// What this broker says of its listeners to the cluster.
+fn advertised(config: &BrokerConfig, bound: &[BoundListener]) -> Vec<Endpoint> {
     let advertised = match &config.listeners.advertised {
         AdvertisedListeners::Fixed(all) => all.as_slice(),
         AdvertisedListeners::Auto => &[],
     };
-    let endpoints = bound
-        .iter()
-        .map(|bound| {
-            let fixed = advertised.iter().find(|fixed| fixed.name == *bound.name);
-            let host = fixed.and_then(|fixed| fixed.host.clone());
-            let port = fixed.map_or(0, |fixed| fixed.port);
-            Endpoint {
-                listener: bound.name.to_string(),
-                host: host.unwrap_or_else(|| bound.address.ip().to_string()),
-                port: if port == 0 { bound.address.port() } else { port },
-                protocol: "PLAINTEXT".to_owned(),
-            }
-        })
-        .collect();
-    RegisterBroker {
-        id: NodeId(config.node.node_id),
-        incarnation,
-        rack: config.node.rack.clone(),
-        endpoints,
-        directories: replicas.directory_ids(),
-    }
+    let endpoint = |bound: &BoundListener| {
+        let fixed = advertised.iter().find(|fixed| fixed.name == *bound.name);
+        let host = fixed.and_then(|fixed| fixed.host.clone());
+        let port = fixed.map_or(0, |fixed| fixed.port);
+        Endpoint {
+            listener: bound.name.to_string(),
+            host: host.unwrap_or_else(|| bound.address.ip().to_string()),
+            port: if port == 0 { bound.address.port() } else { port },
+            protocol: "PLAINTEXT".to_owned(),
+        }
+    };
+    bound.iter().map(endpoint).collect()
 }
 
 fn edge_limits(config: &BrokerConfig) -> EdgeLimits {

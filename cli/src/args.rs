@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::group::GroupCommand;
 use crate::log::LogCommand;
 use crate::output::{Column, Format, Report};
+use crate::partition::PartitionCommand;
 use crate::produce::ProduceArgs;
 use crate::server::{DevArgs, ServeArgs};
 use crate::topic::TopicCommand;
@@ -123,7 +124,10 @@ pub(crate) enum Command {
     /// The cluster: info, health
     #[command(subcommand, alias = "clusters")]
     Cluster(ClusterCommand),
-    /// Brokers: apis
+    /// Partitions: list, move, rebalance, elect, moves, cancel
+    #[command(subcommand, alias = "partitions")]
+    Partition(PartitionCommand),
+    /// Brokers: apis, drain, remove
     #[command(subcommand, alias = "brokers")]
     Broker(BrokerCommand),
     /// Logs on disk, without a broker: dump, stat, verify, find, export
@@ -156,6 +160,7 @@ impl Command {
             Self::Group(command) => command.name(),
             Self::Config(command) => command.name(),
             Self::Cluster(command) => command.name(),
+            Self::Partition(command) => command.name(),
             Self::Broker(command) => command.name(),
             Self::Log(command) => command.name(),
             Self::Doctor(_) => "doctor",
@@ -173,6 +178,7 @@ impl Command {
             Self::Group(command) => command.columns(),
             Self::Config(command) => command.columns(),
             Self::Cluster(command) => command.columns(),
+            Self::Partition(command) => command.columns(),
             Self::Broker(command) => command.columns(),
             Self::Log(command) => command.columns(),
             Self::Doctor(_) => doctor::COLUMNS,
@@ -183,7 +189,8 @@ impl Command {
     /// Whether the command only looks, so that it can be repeated.
     pub(crate) fn reads(&self) -> bool {
         let verb = self.name().rsplit(' ').next().unwrap_or_default();
-        ["list", "describe", "offsets", "lag", "get", "info", "health", "apis"].contains(&verb)
+        ["list", "describe", "offsets", "lag", "get", "info", "health", "quorum", "moves", "apis"]
+            .contains(&verb)
     }
 
     pub(crate) async fn run(&self, context: &Context) -> Result<Report, Failure> {
@@ -195,6 +202,7 @@ impl Command {
             Self::Group(command) => command.run(context).await,
             Self::Config(command) => command.run(context).await,
             Self::Cluster(command) => command.run(context).await,
+            Self::Partition(command) => command.run(context).await,
             Self::Broker(command) => command.run(context).await,
             Self::Log(command) => command.run(context),
             Self::Doctor(args) => doctor::run(context, args).await,

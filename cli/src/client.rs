@@ -16,6 +16,7 @@ pub(crate) mod offsets;
 pub(crate) mod partitioner;
 pub(crate) mod producer;
 pub(crate) mod records;
+pub(crate) mod replicas;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

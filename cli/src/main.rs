@@ -21,6 +21,7 @@ mod group;
 mod help;
 mod log;
 mod output;
+mod partition;
 mod position;
 mod produce;
 mod progress;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     let format = cli.global.format.unwrap_or_default();
     let served = match &cli.command {
         Command::Help(args) => help::run(args).map(|text| print(&text)).map_err(|f| vec![f]),
-        Command::Dev(args) => server::dev(args, began),
+        Command::Dev(args) => server::dev(args, cli.global.bootstrap_server.as_deref(), began),
         Command::Serve(args) => server::serve(args, began),
         _ => return client_command(&cli, format, style).into(),
     };

@@ -4,6 +4,7 @@
 //! Never: a rule of the broker. Invariant: nothing that is not needed to listen happens before
 //! listening.
 
+mod fleet;
 mod lifetime;
 mod logging;
 mod ready;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use futures_util::future::{join_all, select_all};
 use ottla_broker::host::Host;
 use ottla_broker::{Broker, BrokerOptions, StartError, Storage};
 use ottla_replication::replicas::OpenError;
@@ -23,6 +25,7 @@ use crate::failure::Failure;
 use ready::Ready;
 use sources::Configured;
 
+/// With `--brokers 3`, as many brokers in this one process, which form a cluster.
 #[derive(Args, Debug)]
 pub(crate) struct DevArgs {
     /// Keep data in this directory instead of in memory
@@ -78,17 +81,29 @@ enum Mode {
 }
 
 /// Runs `ottla dev` until it is told to stop.
-pub(crate) fn dev(args: &DevArgs, began: Instant) -> Result<Exit, Vec<Failure>> {
+///
+/// `brokers` is the value of the common option `--brokers`: there is nobody to ask yet, so it says how many
+/// brokers there shall be.
+pub(crate) fn dev(
+    args: &DevArgs,
+    brokers: Option<&str>,
+    began: Instant,
+) -> Result<Exit, Vec<Failure>> {
     logging::start(args.common.log.as_deref(), "warn").map_err(|failure| vec![failure])?;
+    let brokers = brokers.map(fleet::count).transpose().map_err(|failure| vec![failure])?;
     let configured = sources::dev(args, environment())?;
-    serve_until_stopped(configured, &args.common, Mode::Dev, began)
+    let all = match brokers {
+        None => vec![configured],
+        Some(brokers) => fleet::of(&configured, args, brokers)?,
+    };
+    serve_until_stopped(all, &args.common, Mode::Dev, began)
 }
 
 /// Runs `ottla serve` until it is told to stop.
 pub(crate) fn serve(args: &ServeArgs, began: Instant) -> Result<Exit, Vec<Failure>> {
     logging::start(args.common.log.as_deref(), "info").map_err(|failure| vec![failure])?;
     let configured = sources::serve(args, environment())?;
-    serve_until_stopped(configured, &args.common, Mode::Serve, began)
+    serve_until_stopped(vec![configured], &args.common, Mode::Serve, began)
 }
 
 /// The environment as text; what is not text configures nothing.
@@ -99,12 +114,12 @@ pub(crate) fn environment() -> Vec<(String, String)> {
 }
 
 fn serve_until_stopped(
-    configured: Configured,
+    configured: Vec<Configured>,
     common: &CommonArgs,
     mode: Mode,
     began: Instant,
 ) -> Result<Exit, Vec<Failure>> {
-    for note in &configured.notes {
+    for note in configured.iter().flat_map(|configured| &configured.notes) {
         tracing::info!("{note}");
     }
     lifetime::raise_file_limit();
@@ -117,30 +132,42 @@ fn serve_until_stopped(
         let parent = common.exit_with_parent.then(lifetime::Parent::current);
         let mut stop = lifetime::Stop::listen(parent)
             .map_err(|error| vec![Failure::new("SIGNALS", error.to_string(), Exit::ItemFailed)])?;
-        let storage = if configured.in_memory { Storage::Memory } else { Storage::Disk };
-        let options = BrokerOptions {
-            config: configured.layers(),
-            storage,
-            seed: None,
-            clock: None,
-            host: Host::System,
+        // All at once: brokers that form a cluster wait for each other, and may be told to stop meanwhile.
+        let starting = join_all(configured.iter().map(|one| Broker::start(options(one))));
+        let started = tokio::select! {
+            started = starting => started,
+            reason = stop.first() => {
+                tracing::info!(%reason, "ended before it was ready");
+                return Ok(Exit::Ok);
+            }
         };
-        let broker = Broker::start(options).await.map_err(|error| vec![refused(&error)])?;
-        let ready = Ready::of(&broker, &configured, mode, began.elapsed());
+        let brokers = started.into_iter().collect::<Result<Vec<_>, _>>();
+        let brokers = brokers.map_err(|error| vec![refused(&error)])?;
+        let ready = Ready::of(&brokers, &configured, mode, began.elapsed());
         ready.print(common.print);
         let reason = tokio::select! {
             reason = stop.first() => reason,
-            halted = broker.halted() => {
+            (halted, ..) = select_all(brokers.iter().map(|broker| Box::pin(broker.halted()))) => {
                 return Err(vec![Failure::new("HALTED", halted, Exit::ItemFailed)]);
             }
         };
         tracing::info!(%reason, "draining");
         // A second signal does not wait for connections to drain.
         tokio::select! {
-            () = broker.shutdown() => Ok(Exit::Ok),
+            _all = join_all(brokers.into_iter().map(Broker::shutdown)) => Ok(Exit::Ok),
             _ = stop.next() => Ok(Exit::Interrupted),
         }
     })
+}
+
+fn options(configured: &Configured) -> BrokerOptions {
+    BrokerOptions {
+        config: configured.layers(),
+        storage: if configured.in_memory { Storage::Memory } else { Storage::Disk },
+        seed: None,
+        clock: None,
+        host: Host::System,
+    }
 }
 
 fn refused(error: &StartError) -> Failure {

@@ -41,6 +41,15 @@ pub struct NodeConfig {
     pub node_id: i32,
     pub rack: Option<String>,
     pub quorum: QuorumConfig,
+    /// A broker that was silent for this long is fenced.
+    pub session_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    /// A replica that has not had everything for this long is not in sync.
+    pub replica_lag_max: Duration,
+    /// Whether brokers move leadership back to preferred replicas, and how often they look.
+    pub leader_rebalance: Option<Duration>,
+    /// Whether leadership is moved away before a broker stops.
+    pub controlled_shutdown: bool,
 }
 
 /// Limits of sockets and requests.
@@ -201,6 +210,15 @@ impl NodeConfig {
             node_id: typed.int("node.id")?,
             rack: typed.optional_text("broker.rack")?,
             quorum: QuorumConfig::from_typed(typed)?,
+            session_timeout: typed.millis("broker.session.timeout.ms")?,
+            heartbeat_interval: typed.millis("broker.heartbeat.interval.ms")?,
+            replica_lag_max: typed.millis("replica.lag.time.max.ms")?,
+            leader_rebalance: typed
+                .boolean("auto.leader.rebalance.enable")?
+                .then(|| typed.long("leader.imbalance.check.interval.seconds"))
+                .transpose()?
+                .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+            controlled_shutdown: typed.boolean("controlled.shutdown.enable")?,
         })
     }
 }

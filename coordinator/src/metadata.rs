@@ -30,6 +30,7 @@ mod producer_ids;
 mod random;
 mod reassignments;
 mod record;
+mod sessions;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -65,13 +66,14 @@ pub use placement::{PlacementError, UsableBroker, place};
 pub use producer_ids::{AllocateProducerIds, PRODUCER_ID_BLOCK_SIZE, ProducerIdBlock};
 pub use random::{Random, is_reserved};
 pub use reassignments::{
-    AlterPartitionReassignments, AlterPartitionReassignmentsReply, FactorChange,
-    OngoingReassignment, TopicReassignments,
+    AlterPartitionReassignments, AlterPartitionReassignmentsReply, CompleteReassignment,
+    FactorChange, OngoingReassignment, TopicReassignments,
 };
 pub use record::{
     BrokerRecord, Endpoint, MetadataRecord, PartitionChange, RECORD_BYTES_MAX, RECORD_VERSION,
     RecordError, ResourceType,
 };
+pub use sessions::BrokerSessions;
 pub use settings::ControllerSettings;
 pub use topic_deletion::{DeleteTopics, DeleteTopicsReply, DeletedTopic, DoomedTopic};
 pub use topics::{CreateTopics, CreateTopicsReply, CreatedTopic, NewTopic};

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod journal;
 mod log_store;
 mod pump;
+mod rpc;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) use group_log::GroupLog;
 pub use group_log::{Clock, Leadership, LeadershipListener};
 pub use identity::{GroupId, ReplicaId};
 pub use journal::Journal;
+pub use rpc::tell_driver;
 pub use snapshot::SnapshotContent;
 pub use state_machine::StateMachine;
 

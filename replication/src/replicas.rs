@@ -90,6 +90,8 @@ pub enum History {
 #[derive(Debug)]
 pub struct NodeIdentity {
     pub node: NodeId,
+    /// The cluster that the node is of, where that is known before its directories are read.
+    pub cluster_id: Option<String>,
     /// Marks empty directories where no directory knows its cluster.
     pub new_cluster_id: Uuid,
 }

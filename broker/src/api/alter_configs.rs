@@ -15,7 +15,7 @@ use ottla_coordinator::metadata::{
     Validation,
 };
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 use crate::services::Services;
@@ -27,6 +27,7 @@ impl ApiHandler for AlterConfigs {
     type Request = AlterConfigsRequest;
     const NAME: &'static str = "AlterConfigs";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -> Reply<AlterConfigsResponse> {
         let services = ctx.services.clone();
@@ -47,7 +48,7 @@ impl ApiHandler for AlterConfigs {
             .collect();
         let targets: Vec<AlterTarget> = resources.iter().map(|of| of.target.clone()).collect();
         let command = AlterConfigsCommand {
-            through: services.node_id,
+            through: ctx.through,
             resources,
             validation: Validation::from_validate_only(request.validate_only),
         };

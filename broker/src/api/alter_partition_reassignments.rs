@@ -16,7 +16,7 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::model::PartitionId;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -30,6 +30,7 @@ impl ApiHandler for AlterPartitionReassignments {
     type Request = AlterPartitionReassignmentsRequest;
     const NAME: &'static str = "AlterPartitionReassignments";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=1;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,

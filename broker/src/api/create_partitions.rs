@@ -11,7 +11,7 @@ use ottla_coordinator::metadata::{
     ControllerError, CreatePartitions as CreatePartitionsCommand, GrownTopic, Validation,
 };
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -22,6 +22,7 @@ impl ApiHandler for CreatePartitions {
     type Request = CreatePartitionsRequest;
     const NAME: &'static str = "CreatePartitions";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=3;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,

@@ -16,7 +16,7 @@ use ottla_coordinator::metadata::{
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::PartitionId;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -27,6 +27,7 @@ impl ApiHandler for CreateTopics {
     type Request = CreateTopicsRequest;
     const NAME: &'static str = "CreateTopics";
     const VERSIONS: std::ops::RangeInclusive<i16> = 2..=7;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
         let services = ctx.services.clone();

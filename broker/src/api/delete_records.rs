@@ -61,7 +61,7 @@ fn delete(
     if entry.is_internal() {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition = entry.partition(partition).map_err(|none| none.code())?;
+    let partition = entry.led(partition).map_err(|none| none.code())?;
     if !entry.config.cleanup_policy.delete {
         return Err(ErrorCode::PolicyViolation);
     }

@@ -12,7 +12,7 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::error_code::ErrorCode;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -26,6 +26,7 @@ impl ApiHandler for DeleteTopics {
     type Request = DeleteTopicsRequest;
     const NAME: &'static str = "DeleteTopics";
     const VERSIONS: std::ops::RangeInclusive<i16> = 1..=6;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -> Reply<DeleteTopicsResponse> {
         let (services, version) = (ctx.services.clone(), ctx.version);

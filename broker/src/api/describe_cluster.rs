@@ -82,7 +82,7 @@ impl ApiHandler for DescribeCluster {
         Reply::message(
             DescribeClusterResponse::default()
                 .with_cluster_id(wire::text(image.cluster_id()))
-                .with_controller_id(BrokerId(ctx.services.node_id.0))
+                .with_controller_id(BrokerId(ctx.services.controller_id().0))
                 .with_brokers(brokers)
                 .with_cluster_authorized_operations(operations),
         )

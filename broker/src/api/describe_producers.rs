@@ -56,7 +56,7 @@ fn producers(ctx: &RequestContext, topic: &str, index: i32) -> Result<Vec<Produc
             Err(error) => (ErrorCode::InvalidTopicException, Some(error.to_string())),
         });
     };
-    let partition = entry.partition(index).map_err(|none| (none.code(), None))?;
+    let partition = entry.led(index).map_err(|none| (none.code(), None))?;
     partition
         .inspect(|log, _| log.producers().iter().map(|(id, entry)| active(id.0, entry)).collect())
         .map_err(|error| (error.code(), None))

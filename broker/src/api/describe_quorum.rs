@@ -1,19 +1,24 @@
 //! DescribeQuorum (key 55), versions 0-2.
 //!
 //! Behaviour: who keeps the metadata log and how far each replica is (KIP-595, KIP-836, KIP-853). Only
-//! `__cluster_metadata` partition 0 has a quorum; here it is this node alone.
-//! Differences from Apache Kafka: there is no controller listener, so no endpoints are listed.
+//! `__cluster_metadata` partition 0 has a quorum: this node alone, or the voters of the cluster as the active
+//! controller knows them, whom the request is passed on to.
+//! Differences from Apache Kafka: a node that keeps the metadata alone lists no endpoints.
+
+use std::collections::BTreeSet;
 
 use kafka_protocol::messages::describe_quorum_request::TopicData as AskedTopic;
 use kafka_protocol::messages::describe_quorum_response::{
-    Node, PartitionData, ReplicaState, TopicData,
+    Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use kafka_protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::TopicPartition;
+use ottla_protocol::model::{Offset, Timestamp, TopicPartition};
+use ottla_replication::raft::ReplicaId;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
+use crate::cluster::{self, Cluster};
 use crate::metadata_service::METADATA_TOPIC;
 
 #[derive(Debug)]
@@ -23,6 +28,7 @@ impl ApiHandler for DescribeQuorum {
     type Request = DescribeQuorumRequest;
     const NAME: &'static str = "DescribeQuorum";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,
@@ -48,8 +54,7 @@ impl ApiHandler for DescribeQuorum {
             .with_error_message(Some(wire::text("")))
             .with_topics(topics);
         if known && ctx.version >= 2 {
-            let node = Node::default().with_node_id(BrokerId(ctx.services.node_id.0));
-            response = response.with_nodes(vec![node]);
+            response = response.with_nodes(nodes(ctx));
         }
         Reply::message(response)
     }
@@ -68,7 +73,73 @@ fn unknown(index: i32) -> PartitionData {
         .with_error_message(Some(wire::text(wire::UNKNOWN_TOPIC)))
 }
 
+/// Where controllers are.
+fn nodes(ctx: &RequestContext) -> Vec<Node> {
+    let Some(cluster) = ctx.services.cluster() else {
+        return vec![Node::default().with_node_id(BrokerId(ctx.services.node_id.0))];
+    };
+    let names = cluster::start::peer_listeners(&ctx.services.configuration().broker);
+    let image = ctx.services.metadata.image();
+    let mut nodes: Vec<Node> = Vec::new();
+    for voter in cluster.metadata.membership().voter_ids() {
+        let Some(broker) = image.broker(voter.node) else { continue };
+        let ends = broker.registration.endpoints.iter().filter(|end| names.contains(&end.listener));
+        let listeners = ends.take(1).map(|end| {
+            Listener::default()
+                .with_name(wire::text(&end.listener))
+                .with_host(wire::text(&end.host))
+                .with_port(end.port)
+        });
+        let id = BrokerId(voter.node.0);
+        nodes.push(Node::default().with_node_id(id).with_listeners(listeners.collect()));
+    }
+    nodes
+}
+
+/// The quorum as its leader sees it.
+fn quorum_of_several(ctx: &RequestContext, cluster: &Cluster) -> PartitionData {
+    let group = &cluster.metadata;
+    let log = ctx.services.metadata.partition();
+    let voters: BTreeSet<ReplicaId> = group.membership().voter_ids().collect();
+    let mut states = vec![(group.replica(), log.log_end(), Some(ctx.now.wall))];
+    let mono = ctx.now.mono;
+    for follower in group.followers() {
+        let at = follower.caught_up.map(|at| {
+            let ago = i64::try_from(mono.since(at).as_millis()).unwrap_or(i64::MAX);
+            Timestamp(ctx.now.wall.0.saturating_sub(ago))
+        });
+        states.push((follower.replica, follower.matched, at));
+    }
+    states.sort_by_key(|(replica, ..)| *replica);
+    let state = |(replica, end, at): &(ReplicaId, Offset, Option<Timestamp>)| {
+        let mut state = ReplicaState::default()
+            .with_replica_id(BrokerId(replica.node.0))
+            .with_log_end_offset(end.0);
+        if ctx.version >= 1 {
+            let at = at.map_or(-1, |at| at.0);
+            state = state.with_last_fetch_timestamp(at).with_last_caught_up_timestamp(at);
+        }
+        if ctx.version >= 2 {
+            state = state.with_replica_directory_id(replica.directory);
+        }
+        state
+    };
+    let (votes, observes): (Vec<_>, Vec<_>) =
+        states.iter().partition(|(replica, ..)| voters.contains(replica));
+    let controller = cluster.controller();
+    PartitionData::default()
+        .with_error_message(Some(wire::text("")))
+        .with_leader_id(BrokerId(controller.node.map_or(-1, |node| node.0)))
+        .with_leader_epoch(controller.epoch.0)
+        .with_high_watermark(log.high_watermark().0)
+        .with_current_voters(votes.into_iter().map(state).collect())
+        .with_observers(observes.into_iter().map(state).collect())
+}
+
 fn quorum(ctx: &RequestContext) -> PartitionData {
+    if let Some(cluster) = ctx.services.cluster() {
+        return quorum_of_several(ctx, cluster);
+    }
     let name = TopicPartition::new(METADATA_TOPIC, 0);
     let Some(log) = ctx.services.replicas.partition(&name) else { return unknown(0) };
     let id = BrokerId(ctx.services.node_id.0);

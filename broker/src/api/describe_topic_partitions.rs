@@ -14,14 +14,14 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 use kafka_protocol::messages::{
     BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicName,
 };
-use ottla_coordinator::metadata::{
-    MetadataImage, NO_LEADER, PartitionImage, TopicImage, topic_name,
-};
+use ottla_coordinator::metadata::{MetadataImage, PartitionImage, TopicImage, topic_name};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::PartitionId;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
+use crate::cluster::{PartitionView, view};
+use crate::services::Services;
 
 #[derive(Debug)]
 pub(crate) struct DescribeTopicPartitions;
@@ -37,11 +37,13 @@ impl ApiHandler for DescribeTopicPartitions {
     ) -> Reply<DescribeTopicPartitionsResponse> {
         let image = ctx.services.metadata.image();
         let most = ctx.services.configuration().broker.fetch.described_partitions_max;
-        Reply::message(describe(&image, &request, usize::try_from(most).unwrap_or(usize::MAX)))
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Reply::message(describe(&ctx.services, &image, &request, most))
     }
 }
 
 fn describe(
+    services: &Services,
     image: &MetadataImage,
     request: &DescribeTopicPartitionsRequest,
     most: usize,
@@ -74,7 +76,7 @@ fn describe(
         if page.room == 0 {
             page.next = Some(cursor(name, 0));
         } else {
-            page.add(image, name, first);
+            page.add(services, image, name, first);
         }
         if page.next.is_some() {
             break;
@@ -95,7 +97,7 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, image: &MetadataImage, name: &str, first: i32) {
+    fn add(&mut self, services: &Services, image: &MetadataImage, name: &str, first: i32) {
         let Some(topic) = image.topic(name) else {
             let code = match topic_name::check(name) {
                 Ok(()) => ErrorCode::UnknownTopicOrPartition,
@@ -109,8 +111,13 @@ impl Page {
             return;
         };
         let rest = topic.iter().skip_while(|(index, _)| index.0 < first);
-        let partitions: Vec<_> =
-            rest.take(self.room).map(|(index, state)| partition(image, index, state)).collect();
+        let partitions: Vec<_> = rest
+            .take(self.room)
+            .map(|(index, state)| {
+                let now = view(services, topic.id, index, state);
+                partition(image, index, state, now)
+            })
+            .collect();
         self.room -= partitions.len();
         self.continue_at(topic, first, partitions.len());
         self.topics.push(
@@ -138,17 +145,20 @@ fn partition(
     image: &MetadataImage,
     index: PartitionId,
     state: &PartitionImage,
+    now: PartitionView,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let led = state.leader != NO_LEADER;
-    let code = if led { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+    let code = match now.leader {
+        Some(_) => ErrorCode::None,
+        None => ErrorCode::LeaderNotAvailable,
+    };
     let offline = image.offline_replicas(state);
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(index.0)
-        .with_leader_id(BrokerId(state.leader.0))
-        .with_leader_epoch(state.leader_epoch.0)
+        .with_leader_id(BrokerId(now.leader.map_or(-1, |leader| leader.0)))
+        .with_leader_epoch(now.epoch.0)
         .with_replica_nodes(wire::broker_ids(&state.replicas))
-        .with_isr_nodes(wire::broker_ids(&state.isr))
+        .with_isr_nodes(wire::broker_ids(&now.isr))
         .with_eligible_leader_replicas(Some(Vec::new()))
         .with_last_known_elr(Some(Vec::new()))
         .with_offline_replicas(wire::broker_ids(&offline))

@@ -11,7 +11,8 @@ use ottla_protocol::guard;
 use ottla_protocol::model::Now;
 
 use super::api_versions;
-use super::handler::{ConnectionInfo, Dispatched, Outcome, RequestContext};
+use super::handler::{ConnectionInfo, Dispatched, Outcome, RequestContext, Route};
+use crate::forwarding;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::services::Services;
 
@@ -59,6 +60,7 @@ pub(crate) fn request(
         client_id: ids.intern(header.client_id.as_ref()),
         frame_bytes: frame.len(),
         now,
+        through: services.node_id,
     };
     services.metrics.count_request(row);
     if !entry.versions.contains(&header.api_version) {
@@ -76,7 +78,35 @@ pub(crate) fn request(
     if let Err(error) = guard::check(header.api_key, header.api_version, &body) {
         return disconnect(format!("{} v{}: {error}", entry.name, header.api_version));
     }
+    if entry.route == Route::Controller
+        && let Some(cluster) = services.cluster()
+        && !cluster.controller().here
+    {
+        return forwarding::to_controller(&ctx, entry.key, body);
+    }
     entry.dispatch(&ctx, body)
+}
+
+/// Carries out a request that was checked, on this broker.
+pub(crate) fn here(ctx: &RequestContext, key: i16, body: Bytes) -> Dispatched {
+    match super::row_of(key) {
+        Some(row) => super::TABLE[row].dispatch(ctx, body),
+        None => disconnect(format!("API key {key} is not served here")),
+    }
+}
+
+/// Carries out a request that another broker passed on: it is checked as if a client had sent it.
+pub(crate) fn passed_on(ctx: &RequestContext, key: i16, body: Bytes) -> Dispatched {
+    let entry = super::row_of(key).map(|row| &super::TABLE[row]);
+    let known = entry
+        .filter(|entry| entry.route == Route::Controller && entry.versions.contains(&ctx.version));
+    let Some(entry) = known else {
+        return disconnect(format!("API key {key} v{} is not passed on", ctx.version));
+    };
+    if let Err(error) = guard::check(key, ctx.version, &body) {
+        return disconnect(format!("{} v{}: {error}", entry.name, ctx.version));
+    }
+    entry.dispatch(ctx, body)
 }
 
 /// A client that is newer than we are learns so in the one layout that every client can read.

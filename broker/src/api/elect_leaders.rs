@@ -17,6 +17,8 @@ use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
+mod several;
+
 #[derive(Debug)]
 pub(crate) struct ElectLeaders;
 
@@ -40,6 +42,9 @@ impl ApiHandler for ElectLeaders {
             election: ElectionType::from(request.election_type),
             partitions: partitions.clone(),
         };
+        if ctx.services.cluster().is_some() {
+            return Reply::staged(several::elect(services, request.election_type, partitions));
+        }
         Reply::staged(async move {
             let asked = partitions.unwrap_or_default();
             match MetadataService::submit(&services, command).await {

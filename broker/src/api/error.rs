@@ -34,6 +34,7 @@ impl KafkaError for NoPartition {
         match self {
             Self::Unknown => ErrorCode::UnknownTopicOrPartition,
             Self::Offline => ErrorCode::KafkaStorageError,
+            Self::Elsewhere => ErrorCode::NotLeaderOrFollower,
         }
     }
 }

@@ -10,21 +10,25 @@
 mod read;
 mod session;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use kafka_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse};
+use kafka_protocol::messages::fetch_response::{
+    FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, Offset};
 use ottla_replication::partition::{Isolation, WatchGuard};
 use ottla_replication::wait::{Waiting, Watch};
 
-use self::read::{PartitionAnswer, ReadLimits, Reader};
+use self::read::{PartitionAnswer, ReadLimits, Reader, Replica};
 pub(crate) use self::session::FetchSessions;
 use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use crate::cluster::{self, PartitionView};
 use crate::net::response::Bulk;
 
 /// From this version on topics are named by id.
@@ -33,6 +37,13 @@ const IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 /// From this version on there are sessions.
 const SESSIONS_FROM: i16 = 7;
+
+/// From this version on a follower may answer (KIP-392).
+const FOLLOWERS_FROM: i16 = 11;
+/// From this version on an answer tells who leads a partition by now, and
+const CURRENT_LEADER_FROM: i16 = 12;
+/// from this version on where that broker is (KIP-951).
+const ENDPOINTS_FROM: i16 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Fetch;
@@ -70,6 +81,7 @@ impl ApiHandler for Fetch {
                 bytes_max: limit(request.max_bytes, ctx.services.edge.fetch_bytes_max),
                 by_id,
                 reader: Reader::of(replica_id(&request, ctx.version)),
+                replica: if ctx.version >= FOLLOWERS_FROM { Replica::Any } else { Replica::Leader },
             },
             bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
             deadline: deadline(ctx, request.max_wait_ms),
@@ -142,6 +154,7 @@ impl Fetching {
     fn respond(self, answers: Vec<PartitionAnswer>) -> Answer<FetchResponse> {
         let mut response = FetchResponse::default();
         let mut bulk = Bulk::default();
+        let leaders = self.leaders(&answers);
         let topics = &mut response.responses;
         match &self.mode {
             Mode::Sessionless => collect(topics, &mut bulk, answers, |_| true),
@@ -161,7 +174,59 @@ impl Fetching {
                 });
             }
         }
+        self.tell_leaders(&mut response, leaders);
         Answer::WithBulk(response, bulk)
+    }
+
+    /// Who leads the partitions that this broker does not.
+    fn leaders(&self, answers: &[PartitionAnswer]) -> Vec<(PartitionKey, PartitionView)> {
+        if self.ctx.version < CURRENT_LEADER_FROM || self.ctx.services.cluster().is_none() {
+            return Vec::new();
+        }
+        let found = answers.iter().filter_map(|answer| {
+            let (topic, partition) = answer.misdirected()?;
+            let view = cluster::current_leader(&self.ctx.services, topic, partition)?;
+            Some((answer.key.clone(), view))
+        });
+        found.collect()
+    }
+
+    fn tell_leaders(
+        &self,
+        response: &mut FetchResponse,
+        leaders: Vec<(PartitionKey, PartitionView)>,
+    ) {
+        let mut nodes = BTreeSet::new();
+        for (key, view) in leaders {
+            let Some(leader) = view.leader else { continue };
+            let topics = response
+                .responses
+                .iter_mut()
+                .filter(|topic| topic.topic_id == key.topic_id && *topic.topic.0 == *key.topic);
+            let mut partitions = topics.flat_map(|topic| &mut topic.partitions);
+            if let Some(data) = partitions.find(|data| data.partition_index == key.partition) {
+                data.current_leader = LeaderIdAndEpoch::default()
+                    .with_leader_id(leader.0.into())
+                    .with_leader_epoch(view.epoch.0);
+                nodes.insert(leader);
+            }
+        }
+        if self.ctx.version < ENDPOINTS_FROM || nodes.is_empty() {
+            return;
+        }
+        let image = self.ctx.services.metadata.image();
+        let brokers = self.ctx.services.endpoints.brokers_for(&self.ctx.connection, &image);
+        response.node_endpoints = brokers
+            .into_iter()
+            .filter(|broker| nodes.contains(&broker.id))
+            .map(|broker| {
+                NodeEndpoint::default()
+                    .with_node_id(broker.id.0.into())
+                    .with_host(super::wire::text(&broker.host))
+                    .with_port(i32::from(broker.port))
+                    .with_rack(broker.rack.as_deref().map(super::wire::text))
+            })
+            .collect();
     }
 }
 

@@ -17,6 +17,7 @@ use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
+use crate::cluster;
 use crate::endpoints::BrokerAddress;
 use crate::group_service::OFFSETS_TOPIC;
 use crate::metadata_service::MetadataService;
@@ -45,7 +46,7 @@ impl ApiHandler for FindCoordinator {
         match request.key_type {
             GROUP if keys.is_empty() => Reply::message(respond(ctx, keys, &Err(ErrorCode::None))),
             GROUP => match ctx.services.topics.by_name(OFFSETS_TOPIC) {
-                Some(_) => Reply::message(respond(ctx, keys, &Ok(own_address(ctx)))),
+                Some(_) => Reply::message(respond(ctx, keys, &Ok(()))),
                 None => Reply::staged(create_first(ctx.clone(), keys)),
             },
             TRANSACTION => Reply::message(respond(ctx, keys, &Err(ErrorCode::UnsupportedVersion))),
@@ -58,7 +59,7 @@ async fn create_first(ctx: RequestContext, keys: Vec<StrBytes>) -> FindCoordinat
     let services = Arc::clone(&ctx.services);
     let failed = MetadataService::create_missing(&services, vec![OFFSETS_TOPIC.to_owned()]).await;
     let found = match failed.first() {
-        None => Ok(own_address(&ctx)),
+        None => Ok(()),
         Some((_, code)) => {
             tracing::error!(%code, "__consumer_offsets cannot be created: no groups");
             Err(ErrorCode::CoordinatorNotAvailable)
@@ -67,8 +68,24 @@ async fn create_first(ctx: RequestContext, keys: Vec<StrBytes>) -> FindCoordinat
     respond(&ctx, keys, &found)
 }
 
-fn own_address(ctx: &RequestContext) -> BrokerAddress {
-    ctx.services.endpoints.own_for(&ctx.connection)
+/// The broker that coordinates a group: the leader of its partition of `__consumer_offsets`.
+fn coordinator(ctx: &RequestContext, group: &str) -> Result<BrokerAddress, ErrorCode> {
+    let services = &ctx.services;
+    let endpoints = &services.endpoints;
+    if services.cluster().is_none() {
+        // As Kafka: a group whose partition has no leader has no coordinator.
+        let served = services.groups.serves(services, group);
+        let own = endpoints.own_for(&ctx.connection);
+        return if served { Ok(own) } else { Err(ErrorCode::CoordinatorNotAvailable) };
+    }
+    let none = ErrorCode::CoordinatorNotAvailable;
+    let image = services.metadata.image();
+    let topic = image.topic(OFFSETS_TOPIC).ok_or(none)?;
+    let index = services.groups.partition_of(services, group);
+    let view = cluster::current_leader(services, topic.id, index).ok_or(none)?;
+    let leader = view.leader.ok_or(none)?;
+    let brokers = endpoints.brokers_for(&ctx.connection, &image);
+    brokers.into_iter().find(|broker| broker.id == leader).ok_or(none)
 }
 
 /// What a client's log should say; nothing where there is no error.
@@ -83,16 +100,14 @@ fn explained(code: ErrorCode) -> Option<&'static str> {
 fn respond(
     ctx: &RequestContext,
     keys: Vec<StrBytes>,
-    found: &Result<BrokerAddress, ErrorCode>,
+    found: &Result<(), ErrorCode>,
 ) -> FindCoordinatorResponse {
-    // As Kafka: a group whose partition has no leader has no coordinator.
-    let of = |key: &StrBytes| match found {
-        Ok(broker) if ctx.services.groups.serves(&ctx.services, key) => {
+    let of = |key: &StrBytes| match found.and_then(|()| coordinator(ctx, key)) {
+        Ok(broker) => {
             let port = i32::from(broker.port);
             (ErrorCode::None, broker.id.get(), wire::text(&broker.host), port)
         }
-        Ok(_) => (ErrorCode::CoordinatorNotAvailable, -1, StrBytes::default(), -1),
-        Err(code) => (*code, -1, StrBytes::default(), -1),
+        Err(code) => (code, -1, StrBytes::default(), -1),
     };
     if ctx.version >= KEYS_FROM {
         let coordinator = |key: StrBytes| {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
-use ottla_protocol::model::Now;
+use ottla_protocol::model::{NodeId, Now};
 
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::services::Services;
@@ -32,8 +32,19 @@ pub(crate) trait ApiHandler: 'static {
     const NAME: &'static str;
     /// What this broker really serves; ApiVersions is derived from it.
     const VERSIONS: RangeInclusive<i16>;
+    /// Who answers it.
+    const ROUTE: Route = Route::Here;
 
     fn handle(ctx: &RequestContext, request: Self::Request) -> Reply<ResponseOf<Self>>;
+}
+
+/// Which broker answers an API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Route {
+    /// The one that was asked.
+    Here,
+    /// The active controller: whoever is asked passes the request on.
+    Controller,
 }
 
 /// What a handler answers with.
@@ -92,6 +103,8 @@ pub(crate) struct RequestContext {
     pub frame_bytes: usize,
     /// Both clocks when the request was dispatched.
     pub now: Now,
+    /// The broker that the client is connected to: this one, unless the request was passed on.
+    pub through: NodeId,
 }
 
 /// An encoded outcome, ready for the connection.
@@ -125,6 +138,7 @@ pub(crate) struct ApiEntry {
     pub key: i16,
     pub name: &'static str,
     pub versions: RangeInclusive<i16>,
+    pub route: Route,
     dispatch: fn(&RequestContext, Bytes) -> Dispatched,
 }
 
@@ -135,6 +149,7 @@ impl ApiEntry {
             key: <H::Request as Request>::KEY,
             name: H::NAME,
             versions: H::VERSIONS,
+            route: H::ROUTE,
             dispatch: dispatch::<H>,
         }
     }

@@ -16,7 +16,7 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::model::NodeId;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::{alter_configs, wire};
 
 const DELETE: i8 = 1;
@@ -31,6 +31,7 @@ impl ApiHandler for IncrementalAlterConfigs {
     type Request = IncrementalAlterConfigsRequest;
     const NAME: &'static str = "IncrementalAlterConfigs";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=1;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,
@@ -46,7 +47,7 @@ impl ApiHandler for IncrementalAlterConfigs {
             .map(|of| is_logger(&of.target).then(|| alter_logger(of, services.node_id)))
             .collect();
         let command = IncrementalAlterConfigsCommand {
-            through: services.node_id,
+            through: ctx.through,
             resources,
             validation: Validation::from_validate_only(request.validate_only),
         };

@@ -120,7 +120,7 @@ fn look_up(
         return Err(ErrorCode::UnsupportedVersion);
     }
     let entry = ctx.services.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = entry.partition(asked.partition_index).map_err(|none| none.code())?;
+    let partition = entry.led(asked.partition_index).map_err(|none| none.code())?;
     find(&partition, asked, isolation).map_err(|error| error.code())
 }
 

@@ -21,6 +21,7 @@ use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext};
 use super::wire;
+use crate::cluster::view;
 use crate::metadata_service::MetadataService;
 
 /// From this version on null is all topics.
@@ -101,7 +102,7 @@ fn respond(
     let topic_operations =
         operations(request.include_topic_authorized_operations, wire::TOPIC_OPERATIONS);
     let topics = if all {
-        image.topics().map(|topic| described(image, topic, topic_operations)).collect()
+        image.topics().map(|topic| described(ctx, image, topic, topic_operations)).collect()
     } else {
         let asked = request.topics.iter().flatten();
         let mut answered = BTreeSet::new();
@@ -114,7 +115,7 @@ fn respond(
     MetadataResponse::default()
         .with_brokers(brokers(ctx, image))
         .with_cluster_id(Some(wire::text(image.cluster_id())))
-        .with_controller_id(BrokerId(ctx.services.node_id.0))
+        .with_controller_id(BrokerId(ctx.services.controller_id().0))
         .with_topics(topics)
         .with_cluster_authorized_operations(operations(
             request.include_cluster_authorized_operations,
@@ -150,7 +151,7 @@ fn one(
         _ => image.topic_by_id(asked.topic_id),
     };
     if let Some(topic) = found {
-        return described(image, topic, operations);
+        return described(ctx, image, topic, operations);
     }
     let code = if by_id || (asked.name.is_none() && ctx.version >= IDS_FROM) {
         ErrorCode::UnknownTopicId
@@ -175,22 +176,30 @@ fn unknown(name: &str) -> ErrorCode {
     }
 }
 
-fn described(image: &MetadataImage, topic: &TopicImage, operations: i32) -> MetadataResponseTopic {
+fn described(
+    ctx: &RequestContext,
+    image: &MetadataImage,
+    topic: &TopicImage,
+    operations: i32,
+) -> MetadataResponseTopic {
     let partitions = topic
         .iter()
         .map(|(index, partition)| {
             let nodes = |ids: &[ottla_protocol::model::NodeId]| {
                 ids.iter().map(|id| BrokerId(id.0)).collect::<Vec<_>>()
             };
-            let led = partition.leader != ottla_coordinator::metadata::NO_LEADER;
-            let code = if led { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+            let now = view(&ctx.services, topic.id, index, partition);
+            let code = match now.leader {
+                Some(_) => ErrorCode::None,
+                None => ErrorCode::LeaderNotAvailable,
+            };
             MetadataResponsePartition::default()
                 .with_error_code(code.code())
                 .with_partition_index(index.0)
-                .with_leader_id(BrokerId(partition.leader.0))
-                .with_leader_epoch(partition.leader_epoch.0)
+                .with_leader_id(BrokerId(now.leader.map_or(-1, |leader| leader.0)))
+                .with_leader_epoch(now.epoch.0)
                 .with_replica_nodes(nodes(&partition.replicas))
-                .with_isr_nodes(nodes(&partition.isr))
+                .with_isr_nodes(nodes(&now.isr))
                 .with_offline_replicas(nodes(&image.offline_replicas(partition)))
         })
         .collect();

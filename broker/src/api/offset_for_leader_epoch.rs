@@ -57,7 +57,7 @@ fn look_up(
     asked: &OffsetForLeaderPartition,
 ) -> Result<(LeaderEpoch, Offset), ErrorCode> {
     let entry = ctx.services.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = entry.partition(asked.partition).map_err(|none| none.code())?;
+    let partition = entry.led(asked.partition).map_err(|none| none.code())?;
     partition
         .check_epoch(LeaderEpoch(asked.current_leader_epoch))
         .and_then(|()| {

@@ -14,23 +14,32 @@ use std::time::Duration;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::Offset;
 use ottla_protocol::records::validate;
-use ottla_replication::partition::{Appended, Partition};
+use ottla_replication::partition::{
+    Appended, Outcome as SubmissionOutcome, Partition, Submission, SubmittedBatch, Until,
+};
 use ottla_replication::wait::{Countdown, Waiting};
 use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
 use super::error::KafkaError;
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use crate::cluster;
 use crate::topics::TopicEntry;
 
+mod leaders;
 mod refusal;
 
+use leaders::Leaders;
 use refusal::Refusal;
 
 const IDS_FROM: i16 = 13;
+/// From this version on an answer tells who leads a partition by now, and where that broker is (KIP-951).
+const CURRENT_LEADER_FROM: i16 = 10;
 
 #[derive(Debug)]
 pub(crate) struct Produce;
@@ -45,7 +54,15 @@ enum Acks {
 /// One partition's result, before the wait for its commit.
 struct Outcome {
     index: i32,
-    result: Result<(Arc<Partition>, Appended), Refusal>,
+    result: Result<(Arc<Partition>, Sent), Refusal>,
+}
+
+/// Records on their way.
+enum Sent {
+    /// In the log of a partition with one replica.
+    Appended(Appended),
+    /// Given to the partition's group.
+    Submitted(Arc<Submission>),
 }
 
 struct TopicOutcome {
@@ -81,21 +98,22 @@ impl ApiHandler for Produce {
         wait.done();
         match acks {
             Ok(Acks::None) => silent(&topics),
-            Ok(Acks::All) if !wait.is_done() => {
+            Ok(acks) if !wait.is_done() => {
                 let timeout = u64::try_from(request.timeout_ms).unwrap_or(0);
                 let deadline = ctx.now.mono.plus(Duration::from_millis(timeout));
                 let clock = Arc::clone(&ctx.services.clock);
+                let ctx = ctx.clone();
                 Reply::staged(async move {
                     tokio::select! {
                         biased;
                         () = Waiting(wait) => {}
                         () = clock.sleep_until(deadline) => {}
                     }
-                    respond(topics, Acks::All)
+                    respond(&ctx, topics, acks)
                 })
             }
-            Ok(acks) => Reply::message(respond(topics, acks)),
-            Err(_) => Reply::message(respond(topics, Acks::Leader)),
+            Ok(acks) => Reply::message(respond(ctx, topics, acks)),
+            Err(_) => Reply::message(respond(ctx, topics, Acks::Leader)),
         }
     }
 }
@@ -145,19 +163,13 @@ fn produce_partition(
     data: PartitionProduceData,
     acks: Acks,
     wait: &Arc<Countdown>,
-) -> Result<(Arc<Partition>, Appended), Refusal> {
-    let partition = topic.partition(data.index).map_err(|none| Refusal::from(none.code()))?;
+) -> Result<(Arc<Partition>, Sent), Refusal> {
+    let partition = topic.led(data.index).map_err(|none| Refusal::from(none.code()))?;
     let records = data.records.ok_or_else(|| {
         Refusal::of(ErrorCode::InvalidRecord, "the records field is null".to_owned())
     })?;
     if acks == Acks::All && topic.config.min_insync_replicas > 1 {
-        return Err(Refusal::of(
-            ErrorCode::NotEnoughReplicas,
-            format!(
-                "min.insync.replicas={} of topic {} is more than its one replica in sync",
-                topic.config.min_insync_replicas, topic.name
-            ),
-        ));
+        enough_replicas(ctx, topic, data.index)?;
     }
     // Kafka tells where the log starts when it was the log that refused the records.
     let log_start = || partition.watermarks().log_start;
@@ -169,20 +181,45 @@ fn produce_partition(
             "transactions are not served by this version of Ottla".to_owned(),
         ));
     }
-    let wait = (acks == Acks::All).then_some(wait);
     let count = u64::try_from(batch.records_count()).unwrap_or(0);
     let batch = LeaderBatch::from(batch);
-    let append = LeaderAppend {
-        batches: std::slice::from_ref(&batch),
-        origin: AppendOrigin::Client,
-        frame_bytes: ctx.frame_bytes,
+    let sent = if partition.group().is_some() {
+        let (origin, frame_bytes) = (AppendOrigin::Client, ctx.frame_bytes);
+        let batch = SubmittedBatch { batch, origin, frame_bytes };
+        let until = if acks == Acks::All { Until::Committed } else { Until::Appended };
+        Sent::Submitted(partition.submit(batch, ctx.now, until, Some(wait)))
+    } else {
+        let append = LeaderAppend {
+            batches: std::slice::from_ref(&batch),
+            origin: AppendOrigin::Client,
+            frame_bytes: ctx.frame_bytes,
+        };
+        let wait = (acks == Acks::All).then_some(wait);
+        let appended = partition
+            .append(&append, ctx.now, wait)
+            .map_err(|error| Refusal::of_log(&error, log_start()))?;
+        Sent::Appended(appended)
     };
-    let appended = partition
-        .append(&append, ctx.now, wait)
-        .map_err(|error| Refusal::of_log(&error, log_start()))?;
     topic.metrics.messages_in.inc_by(count);
     topic.metrics.bytes_in.inc_by(records.len() as u64);
-    Ok((partition, appended))
+    Ok((partition, sent))
+}
+
+/// `min.insync.replicas` holds for acks=all only. A majority is needed whatever it says.
+fn enough_replicas(ctx: &RequestContext, topic: &TopicEntry, index: i32) -> Result<(), Refusal> {
+    let wanted = usize::try_from(topic.config.min_insync_replicas).unwrap_or(usize::MAX);
+    let view = cluster::current_leader(&ctx.services, topic.id, index);
+    let in_sync = view.map_or(1, |view| view.isr.len());
+    if in_sync >= wanted {
+        return Ok(());
+    }
+    Err(Refusal::of(
+        ErrorCode::NotEnoughReplicas,
+        format!(
+            "min.insync.replicas={wanted} of topic {} is more than its replicas in sync: {in_sync}",
+            topic.name
+        ),
+    ))
 }
 
 fn refuse_all(data: Vec<PartitionProduceData>, refusal: &Refusal) -> Vec<Outcome> {
@@ -198,19 +235,31 @@ fn silent(topics: &[TopicOutcome]) -> Reply<ProduceResponse> {
     Reply::Done(failed.map_or(Answer::Silent, Answer::Disconnect))
 }
 
-fn respond(topics: Vec<TopicOutcome>, acks: Acks) -> ProduceResponse {
+fn respond(ctx: &RequestContext, topics: Vec<TopicOutcome>, acks: Acks) -> ProduceResponse {
+    let mut leaders = Leaders::of(ctx, CURRENT_LEADER_FROM);
     let responses = topics
         .into_iter()
         .map(|outcome| {
-            let partitions =
-                outcome.partitions.into_iter().map(|outcome| partition(outcome, acks)).collect();
+            let topic = outcome.topic;
+            let partitions = outcome.partitions.into_iter().map(|outcome| {
+                let mut answer = partition(outcome, acks);
+                if ErrorCode::from_code(answer.error_code) == ErrorCode::NotLeaderOrFollower
+                    && let Some((leader, epoch)) = leaders.find(&topic, answer.index)
+                {
+                    answer.current_leader = LeaderIdAndEpoch::default()
+                        .with_leader_id(leader.0.into())
+                        .with_leader_epoch(epoch.0);
+                }
+                answer
+            });
+            let partitions = partitions.collect();
             TopicProduceResponse::default()
-                .with_name(outcome.topic.name)
-                .with_topic_id(outcome.topic.topic_id)
+                .with_name(topic.name)
+                .with_topic_id(topic.topic_id)
                 .with_partition_responses(partitions)
         })
         .collect();
-    ProduceResponse::default().with_responses(responses)
+    ProduceResponse::default().with_responses(responses).with_node_endpoints(leaders.endpoints())
 }
 
 fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
@@ -219,19 +268,42 @@ fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1);
-    let (partition, appended) = match outcome.result {
+    let (partition, sent) = match outcome.result {
         Ok(done) => done,
         Err(refusal) => return refusal.fill(response),
     };
-    if acks == Acks::All && partition.high_watermark() < appended.committed_at {
-        let code = if partition.is_offline() {
-            ErrorCode::KafkaStorageError
-        } else {
-            ErrorCode::RequestTimedOut
-        };
-        return response.with_error_code(code.code());
-    }
-    let Appended { info, .. } = appended;
+    let info = match sent {
+        Sent::Appended(appended) => {
+            if acks == Acks::All && partition.high_watermark() < appended.committed_at {
+                let code = if partition.is_offline() {
+                    ErrorCode::KafkaStorageError
+                } else {
+                    ErrorCode::RequestTimedOut
+                };
+                return response.with_error_code(code.code());
+            }
+            appended.info
+        }
+        Sent::Submitted(submission) => match submission.outcome() {
+            SubmissionOutcome::Committed(info) => info,
+            SubmissionOutcome::Appended(info) if acks != Acks::All => info,
+            SubmissionOutcome::Refused(error) => {
+                let log_start = partition.watermarks().log_start;
+                return Refusal::of_log(&error, log_start).fill(response);
+            }
+            SubmissionOutcome::Appended(_) | SubmissionOutcome::Pending => {
+                return response.with_error_code(ErrorCode::RequestTimedOut.code());
+            }
+            SubmissionOutcome::NotLeader | SubmissionOutcome::Unknown(_) => {
+                let code = if partition.is_offline() {
+                    ErrorCode::KafkaStorageError
+                } else {
+                    ErrorCode::NotLeaderOrFollower
+                };
+                return response.with_error_code(code.code());
+            }
+        },
+    };
     response
         .with_base_offset(info.first_offset.0)
         .with_log_append_time_ms(info.log_append_time.0)

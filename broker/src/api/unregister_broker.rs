@@ -8,7 +8,7 @@ use ottla_coordinator::metadata::UnregisterBroker as UnregisterBrokerCommand;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::NodeId;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -19,6 +19,7 @@ impl ApiHandler for UnregisterBroker {
     type Request = UnregisterBrokerRequest;
     const NAME: &'static str = "UnregisterBroker";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=0;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,

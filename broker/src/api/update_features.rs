@@ -12,7 +12,7 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::error_code::ErrorCode;
 
-use super::handler::{ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
 use crate::metadata_service::MetadataService;
 
@@ -28,6 +28,7 @@ impl ApiHandler for UpdateFeatures {
     type Request = UpdateFeaturesRequest;
     const NAME: &'static str = "UpdateFeatures";
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
+    const ROUTE: Route = Route::Controller;
 
     fn handle(
         ctx: &RequestContext,

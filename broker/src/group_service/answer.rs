@@ -5,17 +5,60 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use ottla_coordinator::group::{GroupError, Reply};
 use ottla_protocol::model::Offset;
-use ottla_replication::partition::{Isolation, Partition};
-use ottla_replication::wait::{Waiting, Watch};
+use ottla_replication::partition::{Isolation, Outcome, Partition, Submission};
+use ottla_replication::wait::{Countdown, Waiting, Watch};
 use tokio::sync::oneshot;
 
-/// A reply with the high watermark that makes it true.
+/// A reply with what makes it true.
 #[derive(Debug)]
 pub(super) struct Delivered {
     pub(super) reply: Reply,
-    pub(super) committed_at: Offset,
+    pub(super) written: Written,
+}
+
+/// What a shard has written by some moment.
+#[derive(Clone, Debug)]
+pub(super) enum Written {
+    /// Up to this high watermark, in a log with one replica.
+    Upto(Offset),
+    /// Up to this batch, in a log with several.
+    Batch { submission: Arc<Submission>, committed: Committed },
+}
+
+/// Completes when a batch is committed, or never will be; for any number of replies.
+pub(super) type Committed = Shared<BoxFuture<'static, ()>>;
+
+impl Written {
+    /// What a batch that was just given to a group comes to; `told` is the one that it tells.
+    pub(super) fn batch(submission: Arc<Submission>, told: Arc<Countdown>) -> Self {
+        Self::Batch { submission, committed: Waiting(told).boxed().shared() }
+    }
+
+    pub(super) fn is_committed(&self, partition: &Partition) -> bool {
+        match self {
+            Self::Upto(offset) => partition.high_watermark() >= *offset,
+            Self::Batch { submission, .. } => {
+                matches!(submission.outcome(), Outcome::Committed(_))
+            }
+        }
+    }
+
+    async fn committed(self, partition: &Arc<Partition>) -> Result<(), GroupError> {
+        match self {
+            Self::Upto(offset) => wait_until_committed(partition, offset).await,
+            Self::Batch { submission, committed } => {
+                committed.await;
+                match submission.outcome() {
+                    Outcome::Committed(_) => Ok(()),
+                    _ => Err(GroupError::NotCoordinator),
+                }
+            }
+        }
+    }
 }
 
 pub(super) type Delivery = Result<Delivered, GroupError>;
@@ -56,14 +99,14 @@ impl Answer {
 
 impl Pending {
     async fn wait(self) -> Result<Reply, GroupError> {
-        let Delivered { reply, committed_at } = match self.source {
+        let Delivered { reply, written } = match self.source {
             Source::Uncommitted(delivered) => delivered,
             // A driver never drops a sender without a word, but for its own end.
             Source::Deferred(deferred) => {
                 deferred.await.unwrap_or(Err(GroupError::NotCoordinator))?
             }
         };
-        wait_until_committed(&self.partition, committed_at).await?;
+        written.committed(&self.partition).await?;
         Ok(reply)
     }
 }

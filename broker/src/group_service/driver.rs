@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_coordinator::group::{Effects, GroupError, GroupRecord, GroupShard, Input, ReplyToken};
-use ottla_protocol::model::{Now, Offset, TopicPartition};
+use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition};
 use ottla_protocol::records::{
     BatchBuilder, BatchError, BatchHeader, BuildError, Compression, HEADER, NewRecord,
 };
-use ottla_replication::partition::{Partition, PartitionError};
+use ottla_replication::partition::{Partition, PartitionError, SubmittedBatch, Until};
+use ottla_replication::wait::Countdown;
 use ottla_storage::log::{LeaderAppend, LeaderBatch};
 use ottla_storage::producer_state::AppendOrigin;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::GroupOffset;
-use super::answer::{Answer, Delivered, Delivery, Pending, Source};
+use super::answer::{Answer, Delivered, Delivery, Pending, Source, Written};
 use super::timers::Deadlines;
 use crate::api::error::KafkaError;
 
@@ -33,31 +34,46 @@ pub(super) struct Driver {
     partition: Arc<Partition>,
     deadlines: Arc<Deadlines>,
     state: Mutex<State>,
+    /// The leader epoch in which the shard was loaded: it is of no use in another.
+    epoch: LeaderEpoch,
     /// Whether there is a shard, for those who must not wait for the lock.
     alive: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// `None` before [`Driver::begin`] and after a failure.
     shard: Option<GroupShard>,
     waiting: HashMap<ReplyToken, oneshot::Sender<Delivery>>,
     next_token: u64,
-    /// The high watermark that commits everything this shard has written.
-    written: Offset,
+    /// Everything that this shard has written.
+    written: Written,
 }
 
 impl Driver {
-    pub(super) fn new(index: i32, partition: &Arc<Partition>, deadlines: Arc<Deadlines>) -> Self {
+    pub(super) fn new(
+        index: i32,
+        partition: &Arc<Partition>,
+        epoch: LeaderEpoch,
+        deadlines: Arc<Deadlines>,
+    ) -> Self {
+        let state = State {
+            shard: None,
+            waiting: HashMap::new(),
+            next_token: 0,
+            written: Written::Upto(Offset::ZERO),
+        };
         let (partition, alive) = (Arc::clone(partition), AtomicBool::new(false));
-        Self { index, partition, deadlines, state: Mutex::default(), alive }
+        Self { index, partition, deadlines, state: Mutex::new(state), epoch, alive }
     }
 
     /// Takes over a shard that has been replayed.
     pub(super) fn begin(&self, mut shard: GroupShard, now: Now) {
         let mut state = self.state.lock();
         let effects = shard.finish_load(now);
-        state.written = self.partition.log_end();
+        if self.partition.group().is_none() {
+            state.written = Written::Upto(self.partition.log_end());
+        }
         state.shard = Some(shard);
         self.alive.store(true, Ordering::Release);
         self.carry_out(&mut state, now, effects, None);
@@ -66,7 +82,15 @@ impl Driver {
 
     /// Whether requests for this partition belong here.
     pub(super) fn serves(&self, partition: &Arc<Partition>) -> bool {
-        Arc::ptr_eq(&self.partition, partition) && self.alive.load(Ordering::Acquire)
+        Arc::ptr_eq(&self.partition, partition)
+            && self.alive.load(Ordering::Acquire)
+            && !self.is_deposed()
+    }
+
+    /// This broker does not lead the partition any more, or leads it anew.
+    pub(super) fn is_deposed(&self) -> bool {
+        self.partition.group().is_some()
+            && !(self.partition.is_leader() && self.partition.leader_epoch() == self.epoch)
     }
 
     /// The partition's directory has failed.
@@ -90,7 +114,7 @@ impl Driver {
         let own = self.carry_out(&mut state, now, effects, Some(token));
         let source = match own {
             Some(Ok(delivered)) => {
-                if self.partition.high_watermark() >= delivered.committed_at {
+                if delivered.written.is_committed(&self.partition) {
                     self.arm(&state);
                     return Ok(Answer::Ready(delivered.reply));
                 }
@@ -150,7 +174,7 @@ impl Driver {
     ) -> Option<Delivery> {
         if !effects.records.is_empty() {
             match self.append(&effects.records, now) {
-                Ok(committed_at) => state.written = committed_at,
+                Ok(written) => state.written = written,
                 Err(error) => {
                     tracing::error!(partition = %self.partition.name(), %error,
                         "consumer groups could not be written; they are read again from the log");
@@ -166,33 +190,55 @@ impl Driver {
                 }
             }
         }
-        let committed_at = state.written;
         let mut mine = None;
         for (token, reply) in effects.replies {
-            deliver(state, token, Delivered { reply, committed_at }, own, &mut mine);
+            let written = state.written.clone();
+            deliver(state, token, Delivered { reply, written }, own, &mut mine);
         }
         mine
     }
 
-    /// Appends the records, all or none. Gives the high watermark that commits them.
-    fn append(&self, records: &[GroupRecord], now: Now) -> Result<Offset, AppendFailure> {
+    /// Appends the records, all or none. Gives what commits them.
+    fn append(&self, records: &[GroupRecord], now: Now) -> Result<Written, AppendFailure> {
         let batches = chunks(records)
             .map(|chunk| batch(chunk, now))
             .collect::<Result<Vec<LeaderBatch>, AppendFailure>>()?;
+        if self.partition.group().is_some() {
+            return self.propose(batches, now);
+        }
         let append = LeaderAppend {
             frame_bytes: batches.iter().map(|batch| batch.payload.len()).sum(),
             batches: &batches,
             origin: AppendOrigin::Coordinator,
         };
-        Ok(self.partition.append(&append, now, None)?.committed_at)
+        Ok(Written::Upto(self.partition.append(&append, now, None)?.committed_at))
+    }
+
+    /// Gives the batches to the partition's group: what becomes of the last becomes of all. A refusal
+    /// comes with the end of this broker's leadership, and so of this shard.
+    fn propose(&self, batches: Vec<LeaderBatch>, now: Now) -> Result<Written, AppendFailure> {
+        let deposed = || PartitionError::NotLeader(self.partition.name().clone());
+        if self.is_deposed() {
+            return Err(deposed().into());
+        }
+        let mut last = None;
+        for batch in batches {
+            let frame_bytes = batch.payload.len();
+            let batch = SubmittedBatch { batch, origin: AppendOrigin::Coordinator, frame_bytes };
+            let told = Countdown::held();
+            let submission = self.partition.submit(batch, now, Until::Committed, Some(&told));
+            told.done();
+            last = Some(Written::batch(submission, told));
+        }
+        last.ok_or_else(|| deposed().into())
     }
 
     fn give_up(&self, state: &mut State, error: GroupError) {
         let Some(shard) = state.shard.take() else { return };
         self.alive.store(false, Ordering::Release);
         for (token, reply) in shard.unload().replies {
-            let committed_at = Offset::ZERO;
-            deliver(state, token, Delivered { reply, committed_at }, None, &mut None);
+            let written = Written::Upto(Offset::ZERO);
+            deliver(state, token, Delivered { reply, written }, None, &mut None);
         }
         for (_, sender) in state.waiting.drain() {
             let _gone = sender.send(Err(error));

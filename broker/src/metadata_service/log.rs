@@ -10,10 +10,10 @@ use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::{
     BatchBuilder, BatchHeader, BuildError, Compression, HEADER, NewRecord,
 };
-use ottla_replication::partition::{Copies, Isolation, Partition};
+use ottla_replication::partition::{Copies, Isolation, Outcome, Partition, SubmittedBatch, Until};
 use ottla_replication::replicas::{History, NewPartition, Replicas};
-use ottla_replication::wait::{Countdown, Waiting};
-use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch, LogSettings};
+use ottla_replication::wait::{Countdown, Waiting, Watch};
+use ottla_storage::{AppendOrigin, LeaderBatch, LogSettings};
 
 use super::MetadataError;
 use crate::replay::{ReplayLimits, replay_from};
@@ -21,7 +21,7 @@ use crate::replay::{ReplayLimits, replay_from};
 /// The metadata log's partition, as Kafka names it.
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Kafka's `Uuid.METADATA_TOPIC_ID`.
-const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
+pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 /// The epoch of a metadata log with one voter; Kafka's quorum has no epoch 0 with a leader either.
 const FIRST_EPOCH: LeaderEpoch = LeaderEpoch(1);
 /// No batch of the metadata log is larger.
@@ -49,7 +49,11 @@ impl MetadataLog {
     ///
     /// # Errors
     /// When the disk fails or the log is damaged.
-    pub(super) fn open(replicas: &Replicas, now: Now) -> Result<Self, MetadataError> {
+    pub(super) fn open(
+        replicas: &Replicas,
+        copies: Copies,
+        now: Now,
+    ) -> Result<Self, MetadataError> {
         let partition = replicas.open_partition(
             NewPartition {
                 name: TopicPartition::new(METADATA_TOPIC, 0),
@@ -57,7 +61,7 @@ impl MetadataLog {
                 settings: settings(),
                 durability: Durability::Fsync,
                 epoch: FIRST_EPOCH,
-                copies: Copies::One,
+                copies,
                 // As Kafka: the first of log.dirs, where nobody says which.
                 directory: replicas.directory_ids().first().copied().unwrap_or_default(),
                 // Without its log a node would forget every topic: it does not start.
@@ -69,6 +73,10 @@ impl MetadataLog {
             now,
         )?;
         Ok(Self { partition })
+    }
+
+    pub(super) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
     }
 
     /// Where the log begins.
@@ -116,36 +124,55 @@ impl MetadataLog {
     /// Appends the records as one batch and waits until it is committed; the offset after it.
     ///
     /// # Errors
-    /// `NotDurable` when it never will be, or when nobody can tell.
+    /// `NotController` where this node does not lead the log, or leads it no more: then the records may
+    /// be committed or not. `NotDurable` when the disk fails.
     pub(super) async fn append(
         &self,
         records: &[MetadataRecord],
         now: Now,
     ) -> Result<Offset, MetadataError> {
         let batch = encode(records, now)?;
-        let append = LeaderAppend {
-            frame_bytes: batch.payload.len(),
-            batches: std::slice::from_ref(&batch),
-            origin: AppendOrigin::Coordinator,
-        };
+        let frame_bytes = batch.payload.len();
+        let origin = AppendOrigin::Coordinator;
         let wait = Countdown::held();
-        let appended = self.partition.append(&append, now, Some(&wait))?;
+        let batch = SubmittedBatch { batch, origin, frame_bytes };
+        let submission = self.partition.submit(batch, now, Until::Committed, Some(&wait));
         wait.done();
         Waiting(wait).await;
-        if self.partition.high_watermark() < appended.committed_at {
-            return Err(MetadataError::NotDurable);
+        match submission.outcome() {
+            Outcome::Committed(info) => Ok(info.last_offset.next()),
+            Outcome::Refused(error) => Err(error.into()),
+            Outcome::NotLeader => Err(MetadataError::NotController),
+            Outcome::Unknown(_) | Outcome::Pending | Outcome::Appended(_) => {
+                let offline = self.partition.is_offline() || self.partition.group().is_none();
+                Err(if offline { MetadataError::NotDurable } else { MetadataError::NotController })
+            }
         }
-        Ok(appended.committed_at)
     }
 
-    /// Lets the log begin with a snapshot that it holds.
-    pub(super) fn begin_at(&self, snapshot: Offset) {
+    /// Lets the log begin with a snapshot that it holds, on every replica.
+    pub(super) async fn begin_at(&self, snapshot: Offset) {
         if snapshot <= self.start() {
             return;
         }
-        if let Err(error) = self.partition.delete_records(snapshot) {
+        let begun = match self.partition.group() {
+            None => self.partition.delete_records(snapshot).map(|_| ()).map_err(|e| e.to_string()),
+            Some(group) if self.partition.is_leader() => {
+                group.delete_records(snapshot).await.map(|_| ()).map_err(|e| e.to_string())
+            }
+            // The leader's word comes by the log.
+            Some(_) => Ok(()),
+        };
+        if let Err(error) = begun {
             tracing::warn!(%error, "the metadata log keeps what its snapshot replaces");
         }
+    }
+
+    /// Completes when something beyond `seen` is committed, or the leadership changes.
+    pub(super) async fn grown_beyond(&self, seen: Offset) {
+        let watch = Watch::for_bytes(1);
+        let _registered = self.partition.watch(&watch, Isolation::ReadUncommitted, seen);
+        Waiting(watch).await;
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ottla_protocol::model::MonoTime;
 
 use super::budget::Reservation;
@@ -84,11 +85,17 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, services: Arc<Services>, info: Arc<ConnectionInfo>) -> Self {
+    /// `begun` was read of the stream already.
+    pub(crate) fn new(
+        stream: Stream,
+        services: Arc<Services>,
+        info: Arc<ConnectionInfo>,
+        begun: BytesMut,
+    ) -> Self {
         let now = services.clock.now().mono;
         let first = services.edge.idle_max.min(FIRST_FRAME);
         Self {
-            inbound: Inbound::new(services.edge.frame_bytes_max),
+            inbound: Inbound::beginning_with(begun, services.edge.frame_bytes_max),
             outbound: Outbound::default(),
             pending: VecDeque::new(),
             answered_bytes: 0,

@@ -44,8 +44,9 @@ pub(crate) enum FrameError {
 }
 
 impl Inbound {
-    pub(crate) fn new(frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), frame_bytes_max }
+    /// For a stream of which these bytes were read already.
+    pub(crate) fn beginning_with(first: BytesMut, frame_bytes_max: usize) -> Self {
+        Self { buffer: first, frame_bytes_max }
     }
 
     pub(crate) fn head(&self) -> Result<Head, FrameError> {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     fn with(bytes: &[u8], max: usize) -> Inbound {
-        let mut inbound = Inbound::new(max);
+        let mut inbound = Inbound::beginning_with(BytesMut::new(), max);
         inbound.buffer.extend_from_slice(bytes);
         inbound
     }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -42,14 +43,14 @@ pub(crate) enum Listening {
 }
 
 /// A connection that was accepted, with its own address and its peer's.
-struct Incoming {
-    stream: Stream,
+pub(crate) struct Incoming {
+    pub(crate) stream: Stream,
     local: Option<SocketAddr>,
     peer: SocketAddr,
 }
 
 impl Listening {
-    async fn accept(&self) -> io::Result<Incoming> {
+    pub(crate) async fn accept(&self) -> io::Result<Incoming> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
@@ -153,7 +154,13 @@ pub(crate) async fn serve(listener: BoundListener, services: Arc<Services>, mut 
                     };
                     match admitted {
                         Ok(admission) => {
-                            let serve = run(&listener, &services, &stopping, incoming, admission);
+                            let serve = run(
+                                &listener,
+                                &services,
+                                &stopping,
+                                incoming,
+                                (admission, BytesMut::new()),
+                            );
                             tasks.spawn(serve);
                         }
                         Err(reason) => {
@@ -216,13 +223,30 @@ async fn admit(
     }
 }
 
+/// Serves a connection of which `begun` was read already, where there is room for it.
+pub(crate) async fn serve_one(
+    listener: &BoundListener,
+    services: &Arc<Services>,
+    stop: &Stopping,
+    incoming: Incoming,
+    begun: BytesMut,
+) {
+    match admit(services, &mut CurrentLimits::of(services), incoming.peer.ip()).await {
+        Ok(admission) => run(listener, services, stop, incoming, (admission, begun)).await,
+        Err(reason) => {
+            let (peer, listener) = (incoming.peer, &*listener.name);
+            tracing::warn!(%peer, listener, %reason, "connection refused");
+        }
+    }
+}
+
 /// Serves a connection until it ends.
 fn run(
     listener: &BoundListener,
     services: &Arc<Services>,
     stop: &Stopping,
     incoming: Incoming,
-    admission: Admission,
+    (admission, begun): (Admission, BytesMut),
 ) -> impl Future<Output = ()> + Send + 'static {
     let Incoming { stream, local, peer } = incoming;
     let info = Arc::new(ConnectionInfo {
@@ -231,7 +255,7 @@ fn run(
         local: local.unwrap_or(listener.address),
         listener: Arc::clone(&listener.name),
     });
-    let connection = Connection::new(stream, Arc::clone(services), Arc::clone(&info));
+    let connection = Connection::new(stream, Arc::clone(services), Arc::clone(&info), begun);
     let mut stop = stop.clone();
     let services = Arc::clone(services);
     async move {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 use ottla_protocol::frame::ResponseHead;
 use ottla_protocol::rope::{self, EncodeError, Rope};
@@ -65,6 +65,26 @@ impl ResponseFrame {
             }
         }
         Ok(Self { segments, len: encoded.len })
+    }
+
+    /// A frame that another broker encoded.
+    pub(crate) fn of_bytes(frame: Bytes) -> Self {
+        Self { len: frame.len(), segments: vec![Segment::Bytes(frame)] }
+    }
+
+    /// The frame's bytes; answers that are passed on refer to no files.
+    pub(crate) fn copy_to(&self, to: &mut BytesMut) {
+        for segment in &self.segments {
+            match segment {
+                Segment::Bytes(bytes) => to.extend_from_slice(bytes),
+                Segment::File { file, position, len } => {
+                    match file.read_bytes_at(*position, *len as usize) {
+                        Ok(bytes) => to.extend_from_slice(&bytes),
+                        Err(error) => tracing::error!(%error, "an answer is cut short"),
+                    }
+                }
+            }
+        }
     }
 
     /// Bytes of all segments.

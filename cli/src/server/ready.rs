@@ -13,7 +13,7 @@ use super::sources::Configured;
 use super::{Mode, Print};
 use crate::units;
 
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Debug, Default)]
 pub(super) struct Ready {
     bootstrap: String,
     /// `None`: switched off.
@@ -36,27 +36,38 @@ struct Listener {
 }
 
 impl Ready {
-    pub(super) fn of(broker: &Broker, config: &Configured, mode: Mode, took: Duration) -> Self {
-        let listeners: Vec<Listener> = broker
-            .listeners()
-            .iter()
+    /// Of one broker, or of several that are one cluster.
+    pub(super) fn of(
+        brokers: &[Broker],
+        configured: &[Configured],
+        mode: Mode,
+        took: Duration,
+    ) -> Self {
+        let bound = || brokers.iter().flat_map(Broker::listeners);
+        let listeners: Vec<Listener> = bound()
             .map(|(name, address)| Listener {
                 name: name.to_string(),
                 address: address.to_string(),
             })
             .collect();
-        let public = broker.listeners().iter().any(|(_, address)| !address.ip().is_loopback());
+        let public = bound().any(|(_, address)| !address.ip().is_loopback());
+        let (Some(broker), Some(config)) = (brokers.first(), configured.first()) else {
+            return Self::default();
+        };
+        let bootstrap: Vec<String> = brokers.iter().map(Broker::bootstrap).collect();
+        let data = |config: &Configured| {
+            let directories = config.value("log.dirs").or_else(|| config.value("log.dir"));
+            directories.unwrap_or_default().to_owned()
+        };
         Self {
-            bootstrap: broker.bootstrap(),
+            bootstrap: bootstrap.join(","),
             http: broker.http_address().map(|address| format!("http://{address}")),
             pid: std::process::id(),
             cluster_id: broker.cluster_id(),
             node_id: broker.node_id().0,
             listeners,
-            data: (!config.in_memory).then(|| {
-                let directories = config.value("log.dirs").or_else(|| config.value("log.dir"));
-                directories.unwrap_or_default().to_owned()
-            }),
+            data: (!config.in_memory)
+                .then(|| configured.iter().map(data).collect::<Vec<_>>().join(",")),
             mode: match mode {
                 Mode::Dev => "dev",
                 Mode::Serve => "serve",

@@ -28,7 +28,7 @@ const DEV_DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// A checked configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Configured {
     pub(super) loaded: Loaded,
     pub(super) notes: Vec<String>,

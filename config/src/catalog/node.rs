@@ -8,13 +8,17 @@ use crate::key::{ConfigKey, broker};
 use crate::value::Kind::{Boolean, Int, List, Long, String};
 
 pub(super) const KEYS: &[ConfigKey] = &[
-    broker("broker.heartbeat.interval.ms", Int).default("2000").accepted(reason::SINGLE_NODE),
+    broker("broker.heartbeat.interval.ms", Int)
+        .default("2000")
+        .used("Time between two heartbeats of a broker; at most half a second is waited."),
     broker("broker.id", Int).default("-1").high().used("Older name of `node.id`."),
     broker("broker.rack", String).used(
         "Where this broker stands; replicas are spread over racks, and clients may read from \
          their own.",
     ),
-    broker("broker.session.timeout.ms", Int).default("9000").accepted(reason::SINGLE_NODE),
+    broker("broker.session.timeout.ms", Int)
+        .default("9000")
+        .used("A broker that was silent for this long is fenced: clients are not sent to it."),
     broker("controller.performance.always.log.threshold.ms", Long)
         .default("2000")
         .at_least(0)

@@ -15,8 +15,10 @@ pub(super) const KEYS: &[ConfigKey] = &[
     broker("auto.leader.rebalance.enable", Boolean)
         .default("true")
         .high()
-        .accepted(reason::SINGLE_NODE),
-    broker("controlled.shutdown.enable", Boolean).default("true").accepted(reason::SINGLE_NODE),
+        .used("Whether leadership goes back to preferred replicas by itself."),
+    broker("controlled.shutdown.enable", Boolean)
+        .default("true")
+        .used("Whether leadership is moved to other brokers before this one stops."),
     broker("default.replication.factor", Int)
         .default("1")
         .used("Replicas of a topic that is created without a number."),
@@ -28,7 +30,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("300")
         .at_least(1)
         .high()
-        .accepted(reason::SINGLE_NODE),
+        .used("Time between two looks whether preferred replicas lead."),
     broker("replica.fetch.backoff.ms", Int)
         .default("1000")
         .at_least(0)
@@ -47,7 +49,10 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("5000")
         .high()
         .accepted(reason::SINGLE_NODE),
-    broker("replica.lag.time.max.ms", Long).default("30000").high().accepted(reason::SINGLE_NODE),
+    broker("replica.lag.time.max.ms", Long)
+        .default("30000")
+        .high()
+        .used("A replica that did not have everything for this long is not in sync."),
     broker("replica.selector.class", String).accepted(reason::JAVA_CLASSES),
     broker("replica.socket.receive.buffer.bytes", Int)
         .default("65536")

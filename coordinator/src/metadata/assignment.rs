@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ottla_protocol::model::{LeaderEpoch, NodeId, PartitionId, Uuid};
 
-use super::decide::default_directory;
+use super::decide::{DecideContext, default_directory};
 use super::error::ControllerError;
 use super::image::{MetadataImage, NO_LEADER};
 use super::placement::{self, PlacementError, UsableBroker};
@@ -72,18 +72,25 @@ pub(super) fn place(
     placement::place(brokers, partitions, factor, random)
 }
 
-/// The record of a new partition: active replicas are in sync, the first of them leads.
+/// The record of a new partition: active replicas are in sync, the first of them leads. A partition's
+/// only replica goes where its broker likes; of several, each gets a directory here, because the
+/// directory is part of who votes.
 pub(super) fn new_partition(
     image: &MetadataImage,
+    context: &mut DecideContext<'_>,
     topic_id: Uuid,
     partition: PartitionId,
     replicas: Vec<NodeId>,
 ) -> MetadataRecord {
+    let directories = match replicas.as_slice() {
+        [only] => vec![default_directory(image, *only)],
+        several => several.iter().map(|node| context.directory_on(image, *node)).collect(),
+    };
     let isr: Vec<NodeId> = replicas.iter().copied().filter(|node| image.is_active(*node)).collect();
     MetadataRecord::Partition {
         topic_id,
         partition,
-        directories: replicas.iter().map(|node| default_directory(image, *node)).collect(),
+        directories,
         leader: isr.first().copied().unwrap_or(NO_LEADER),
         isr,
         replicas,

@@ -12,7 +12,7 @@ use super::elections::changes_for_broker;
 use super::error::ControllerError;
 use super::features::SUPPORTED_FEATURES;
 use super::image::{BrokerImage, ConfigResource, MetadataImage};
-use super::record::{BrokerRecord, Endpoint, MetadataRecord, ResourceType};
+use super::record::{BrokerRecord, Endpoint, MetadataRecord, PartitionChange, ResourceType};
 
 /// Starts a cluster: its id, its features, and what they need. Gives nothing where a cluster exists.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -88,8 +88,41 @@ impl Command for RegisterBroker {
             features,
             directories: self.directories,
         };
-        Decision { records: vec![MetadataRecord::Broker(registration)], reply: Ok(epoch) }
+        let mut records = replaced_directories(image, &registration);
+        records.insert(0, MetadataRecord::Broker(registration));
+        Decision { records, reply: Ok(epoch) }
     }
+}
+
+/// A disk that came back empty is another one: replicas of partitions that have others move from
+/// directories that are gone to those that are new, and are built up again from their peers. A
+/// partition's only replica stays where it was: what it held is not elsewhere.
+fn replaced_directories(image: &MetadataImage, now: &BrokerRecord) -> Vec<MetadataRecord> {
+    let Some(before) = image.broker(now.id) else { return Vec::new() };
+    let before = &before.registration.directories;
+    let fresh: Vec<Uuid> =
+        now.directories.iter().copied().filter(|id| !before.contains(id)).collect();
+    let gone = |id: &Uuid| before.contains(id) && !now.directories.contains(id);
+    if fresh.is_empty() || !before.iter().any(gone) {
+        return Vec::new();
+    }
+    let mut turn = fresh.iter().copied().cycle();
+    let mut records = Vec::new();
+    for topic in image.topics() {
+        for (partition, state) in topic.iter().filter(|(_, state)| state.replicas.len() > 1) {
+            if !state.directory_of(now.id).is_some_and(|id| gone(&id)) {
+                continue;
+            }
+            let directories =
+                state.replicas.iter().zip(&state.directories).map(|(node, id)| {
+                    if *node == now.id { turn.next().unwrap_or(*id) } else { *id }
+                });
+            let mut change = PartitionChange::of(topic.id, partition);
+            change.directories = Some(directories.collect());
+            records.push(MetadataRecord::PartitionChange(change));
+        }
+    }
+    records
 }
 
 /// How a registered broker takes part.

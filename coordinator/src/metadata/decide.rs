@@ -4,6 +4,8 @@
 //! Invariant: a decision depends on the image, the command and the context alone; applying its
 //! records to the image it was made for succeeds and keeps the image valid.
 
+use std::collections::BTreeMap;
+
 use ottla_protocol::model::{NodeId, Uuid};
 
 use super::image::MetadataImage;
@@ -20,12 +22,38 @@ pub struct DecideContext<'a> {
     pub settings: &'a ControllerSettings,
     /// Draws from a fresh seed for every command.
     pub random: Random,
+    /// Replicas by node and log directory, counted once something has to be placed.
+    load: Option<BTreeMap<(NodeId, Uuid), usize>>,
 }
 
 impl<'a> DecideContext<'a> {
     #[must_use]
-    pub const fn new(settings: &'a ControllerSettings, seed: u128) -> Self {
-        Self { settings, random: Random::new(seed) }
+    pub fn new(settings: &'a ControllerSettings, seed: u128) -> Self {
+        Self { settings, random: Random::new(seed), load: None }
+    }
+
+    /// The log directory of a node that a new replica goes to: the one with the fewest.
+    pub(super) fn directory_on(&mut self, image: &MetadataImage, node: NodeId) -> Uuid {
+        let known = image.broker(node).map(|broker| broker.registration.directories.as_slice());
+        let directories = match known {
+            Some([only]) => return *only,
+            Some(several) if !several.is_empty() => several,
+            _ => return Uuid::nil(),
+        };
+        let load = self.load.get_or_insert_with(|| {
+            let mut load = BTreeMap::new();
+            for state in image.topics().flat_map(|topic| &topic.partitions) {
+                for replica in state.replicas.iter().copied().zip(state.directories.iter().copied())
+                {
+                    *load.entry(replica).or_default() += 1;
+                }
+            }
+            load
+        });
+        let of = |id: &Uuid| load.get(&(node, *id)).copied().unwrap_or_default();
+        let chosen = directories.iter().copied().min_by_key(of).unwrap_or_default();
+        *load.entry((node, chosen)).or_default() += 1;
+        chosen
     }
 }
 

@@ -167,9 +167,10 @@ pub(super) fn choose(
         })
 }
 
-/// Changes that a broker's coming or going makes to the partitions it holds: a broker that may not
-/// lead any more hands over and leaves the in-sync set unless it is the last of it; one that may
-/// lead again takes partitions that nobody leads.
+/// Changes that a broker's coming or going makes to the partitions that it alone holds: one that may
+/// not lead any more leaves them without a leader, one that may takes them again. Partitions with
+/// several replicas elect their leaders by themselves: of them the log says nothing, so that a failover
+/// writes nothing.
 pub(super) fn changes_for_broker(
     image: &MetadataImage,
     broker: NodeId,
@@ -178,7 +179,7 @@ pub(super) fn changes_for_broker(
     let mut records = Vec::new();
     for topic in image.topics() {
         for (partition, state) in topic.iter() {
-            if !state.replicas.contains(&broker) {
+            if state.replicas != [broker] {
                 continue;
             }
             let mut change = PartitionChange::of(topic.id, partition);

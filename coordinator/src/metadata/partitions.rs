@@ -105,7 +105,9 @@ fn grow(
     Ok((first..)
         .map(PartitionId)
         .zip(replicas)
-        .map(|(partition, nodes)| assignment::new_partition(image, topic.id, partition, nodes))
+        .map(|(partition, nodes)| {
+            assignment::new_partition(image, context, topic.id, partition, nodes)
+        })
         .collect())
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ottla_protocol::model::{NodeId, PartitionId, Uuid};
 
 use super::assignment;
-use super::decide::{Command, DecideContext, Decision, default_directory};
+use super::decide::{Command, DecideContext, Decision};
 use super::elections::{Goal, as_set, choose};
 use super::error::ControllerError;
 use super::image::{MetadataImage, NO_LEADER, PartitionImage, TopicImage};
@@ -95,16 +95,17 @@ impl Command for AlterPartitionReassignments {
     fn decide(
         self,
         image: &MetadataImage,
-        _context: &mut DecideContext<'_>,
+        context: &mut DecideContext<'_>,
     ) -> Decision<AlterPartitionReassignmentsReply> {
         let mut changes: BTreeMap<(Uuid, PartitionId), PartitionChange> = BTreeMap::new();
         let mut reply = AlterPartitionReassignmentsReply::new();
         for TopicReassignments { topic, partitions } in self.topics {
             let mut results = Vec::with_capacity(partitions.len());
             for (partition, target) in partitions {
-                let decided =
-                    alter(image, &topic, partition, target.as_deref(), self.factor_change);
-                let result = decided.map(|change| {
+                let wanted = alter(image, &topic, partition, target.as_deref(), self.factor_change);
+                let result = wanted.map(|(id, state, wanted)| {
+                    let change = PartitionChange::of(id, partition);
+                    let change = wanted.change(image, context, state, change);
                     // Named twice, the last one counts: each is decided on the same image.
                     changes.insert((change.topic_id, partition), change);
                 });
@@ -121,13 +122,13 @@ impl Command for AlterPartitionReassignments {
     }
 }
 
-fn alter(
-    image: &MetadataImage,
+fn alter<'a>(
+    image: &'a MetadataImage,
     topic: &str,
     partition: PartitionId,
     target: Option<&[NodeId]>,
     factor_change: FactorChange,
-) -> Result<PartitionChange, ControllerError> {
+) -> Result<(Uuid, &'a PartitionImage, Target), ControllerError> {
     let known = image
         .topic(topic)
         .ok_or_else(|| ControllerError::ReassignedTopicUnknown(topic.to_owned()))?;
@@ -138,7 +139,39 @@ fn alter(
         Some(target) => start(image, state, target, factor_change)?,
         None => revert(state, topic, partition)?,
     };
-    Ok(wanted.change(image, state, PartitionChange::of(known.id, partition)))
+    Ok((known.id, state, wanted))
+}
+
+/// The leader of a partition says that its group consists of the wanted replicas by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompleteReassignment {
+    pub topic_id: Uuid,
+    pub partition: PartitionId,
+    /// What the leader acted on; a reassignment that was changed since is not complete.
+    pub partition_epoch: i32,
+}
+
+impl Command for CompleteReassignment {
+    /// Whether it was still wanted.
+    type Reply = bool;
+
+    fn decide(self, image: &MetadataImage, context: &mut DecideContext<'_>) -> Decision<bool> {
+        let state = image
+            .topic_by_id(self.topic_id)
+            .and_then(|topic| topic.partition(self.partition))
+            .filter(|state| {
+                state.is_reassigning() && state.partition_epoch == self.partition_epoch
+            });
+        let Some(state) = state else { return Decision::answer(false) };
+        let stays = |node: &&NodeId| !state.removing.contains(node);
+        let replicas: Vec<NodeId> = state.replicas.iter().filter(stays).copied().collect();
+        let isr = replicas.clone();
+        let target = Target { replicas, isr, adding: Vec::new(), removing: Vec::new() };
+        let change = PartitionChange::of(self.topic_id, self.partition);
+        let records =
+            vec![MetadataRecord::PartitionChange(target.change(image, context, state, change))];
+        Decision { records, reply: true }
+    }
 }
 
 /// Where a partition shall get to.
@@ -164,7 +197,7 @@ fn start(
     let removing: Vec<NodeId> = now.difference(&then).copied().collect();
     let adding: Vec<NodeId> = then.difference(&now).copied().collect();
     let replicas = target.iter().chain(&removing).copied().collect();
-    Ok(Target { replicas, isr: state.isr.clone(), adding, removing }.completed())
+    Ok(Target { replicas, isr: state.isr.clone(), adding, removing })
 }
 
 fn revert(
@@ -189,23 +222,10 @@ fn revert(
 }
 
 impl Target {
-    /// The end of the reassignment where every replica that stays is in sync already.
-    fn completed(self) -> Self {
-        if self.adding.is_empty() && self.removing.is_empty() {
-            return self;
-        }
-        let stays = |node: &&NodeId| !self.removing.contains(node);
-        let isr: Vec<NodeId> = self.isr.iter().filter(stays).copied().collect();
-        let replicas: Vec<NodeId> = self.replicas.iter().filter(stays).copied().collect();
-        if isr.is_empty() || replicas.iter().any(|node| !isr.contains(node)) {
-            return self;
-        }
-        Self { replicas, isr, adding: Vec::new(), removing: Vec::new() }
-    }
-
     fn change(
         self,
         image: &MetadataImage,
+        context: &mut DecideContext<'_>,
         state: &PartitionImage,
         mut change: PartitionChange,
     ) -> PartitionChange {
@@ -222,7 +242,7 @@ impl Target {
             .replicas
             .iter()
             .map(|node| {
-                state.directory_of(*node).unwrap_or_else(|| default_directory(image, *node))
+                state.directory_of(*node).unwrap_or_else(|| context.directory_on(image, *node))
             })
             .collect();
         change.directories = (directories != state.directories).then_some(directories);

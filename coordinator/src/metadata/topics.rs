@@ -207,7 +207,7 @@ fn create(
         });
     }
     for (partition, nodes) in (0..).map(PartitionId).zip(replicas) {
-        records.push(assignment::new_partition(image, id, partition, nodes));
+        records.push(assignment::new_partition(image, context, id, partition, nodes));
     }
     Ok(created)
 }

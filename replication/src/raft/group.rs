@@ -18,7 +18,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{ChangeMembers, Config, SnapshotPolicy};
-use ottla_protocol::model::{MonoTime, Offset};
+use ottla_protocol::model::{MonoTime, NodeId, Offset};
 use parking_lot::Mutex;
 
 use super::defects::Defect;
@@ -43,6 +43,8 @@ pub struct GroupSettings {
     pub append_bytes_max: u32,
     /// Entries in one request to a follower.
     pub append_entries_max: u64,
+    /// A replica that has not had everything for this long is not in sync.
+    pub lag_max: Duration,
     pub clock: Clock,
 }
 
@@ -59,6 +61,7 @@ impl GroupSettings {
             lease: Duration::from_millis(1000),
             append_bytes_max: 1 << 20,
             append_entries_max: 512,
+            lag_max: Duration::from_secs(30),
             clock,
         }
     }
@@ -154,8 +157,10 @@ struct Progress {
 
 /// One replica of a group.
 pub struct Group {
-    raft: Raft,
-    log: Arc<GroupLog>,
+    pub(super) raft: Raft,
+    pub(super) log: Arc<GroupLog>,
+    pub(super) preference: Mutex<Vec<NodeId>>,
+    pub(super) lag_max: Duration,
     pump: Arc<Pump>,
     progress: Mutex<Progress>,
     lease: Duration,
@@ -192,7 +197,16 @@ impl Group {
         let pump = Pump::new(raft.clone(), Arc::clone(&log), settings.lease);
         let lease = settings.lease;
         let runtime = tokio::runtime::Handle::current();
-        let group = Arc::new(Self { raft, log, pump, progress: Mutex::default(), lease, runtime });
+        let group = Arc::new(Self {
+            raft,
+            log,
+            preference: Mutex::default(),
+            lag_max: settings.lag_max,
+            pump,
+            progress: Mutex::default(),
+            lease,
+            runtime,
+        });
         group.log.partition.set_group(&group);
         Ok(group)
     }

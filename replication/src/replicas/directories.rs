@@ -179,7 +179,7 @@ impl Directories {
     ) -> Result<Self, OpenError> {
         let mut opened: Vec<LogDir> = Vec::new();
         let mut failed = Vec::new();
-        let mut cluster_id: Option<String> = None;
+        let mut cluster_id = identity.cluster_id.clone();
         for path in paths {
             let who = DirIdentity {
                 cluster_id: cluster_id.clone(),

@@ -1,23 +1,18 @@
 //! The same cluster for code without an async runtime.
 //!
-//! Owns: waiting with a channel instead of a future. Never: behaves otherwise than the async form.
+//! Owns: waiting on the caller's thread instead of in a future. Never: behaves otherwise than the async
+//! form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc;
 
 use crate::builder::{Builder, Plan};
-use crate::client::{self, TestRecord};
-use crate::cluster::State;
+use crate::client::TestRecord;
 use crate::error::HarnessError;
-use crate::host::{End, Host};
 
-/// One broker in this process; dropping it ends it at once. See [`crate::TestCluster`].
+/// One broker or several in this process; dropping it ends them at once. See [`crate::TestCluster`].
 #[derive(Debug)]
-pub struct TestCluster {
-    host: Host,
-    state: State,
-}
+pub struct TestCluster(crate::TestCluster);
 
 impl TestCluster {
     /// One broker in memory, on a free port of 127.0.0.1, ready to be used.
@@ -34,73 +29,77 @@ impl TestCluster {
         crate::TestCluster::builder()
     }
 
-    pub(crate) fn launch(mut plan: Plan) -> Result<Self, HarnessError> {
-        let topics = std::mem::take(&mut plan.topics);
-        let (tell, told) = mpsc::channel();
-        let ready = move |outcome| drop(tell.send(outcome));
-        let host = Host::spawn(plan.options.clone(), topics, ready)?;
-        let started = told.recv().map_err(|_| HarnessError::Gone)??;
-        Ok(Self { host, state: State::new(plan, started) })
+    pub(crate) fn launch(plan: Plan) -> Result<Self, HarnessError> {
+        wait(crate::TestCluster::launch(plan)).map(Self)
     }
 
-    /// What a client takes as its bootstrap server: `127.0.0.1:PORT`.
+    /// What a client takes as its bootstrap servers: `127.0.0.1:PORT`, one for each broker.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
-        &self.state.started.bootstrap
+        self.0.bootstrap()
     }
 
     /// The settings a librdkafka or Java client needs, by their names there.
     #[must_use]
     pub fn client_config(&self) -> BTreeMap<String, String> {
-        self.state.client_config()
+        self.0.client_config()
     }
 
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        &self.state.started.cluster_id
+        self.0.cluster_id()
     }
 
     /// Where health and metrics are served, when `ottla.http.listener` was set.
     #[must_use]
     pub fn http_address(&self) -> Option<&str> {
-        self.state.started.http.as_deref()
+        self.0.http_address()
     }
 
     /// The temporary directory of a cluster on disk.
     #[must_use]
     pub fn data_dir(&self) -> Option<&Path> {
-        self.state.data_dir()
+        self.0.data_dir()
     }
 
-    /// Stops the broker cleanly and starts it on the same data and port.
+    /// Stops the brokers cleanly and starts them on the same data and ports.
     ///
     /// # Errors
-    /// Whatever keeps the broker from starting.
+    /// Whatever keeps a broker from starting.
     pub fn restart(&mut self) -> Result<(), HarnessError> {
-        self.stop_for(|| {})
+        wait(self.0.restart())
     }
 
     /// As [`Self::restart`], with something done to the data between stop and start. After a start
     /// that failed it may be tried again.
     ///
     /// # Errors
-    /// Whatever keeps the broker from starting.
+    /// Whatever keeps a broker from starting.
     pub fn stop_for(&mut self, meanwhile: impl FnOnce()) -> Result<(), HarnessError> {
-        self.host.end(End::Clean);
+        self.0.stop_all();
         meanwhile();
-        let (tell, told) = mpsc::channel();
-        let ready = move |outcome| drop(tell.send(outcome));
-        self.host = Host::spawn(self.state.again(), Vec::new(), ready)?;
-        self.state.started = told.recv().map_err(|_| HarnessError::Gone)??;
-        Ok(())
+        wait(self.0.start_all())
     }
 
-    /// Waits until the broker ends by itself, because its disks failed, and gives its reason.
+    /// Waits until the first broker ends by itself, because its disks failed, and gives its reason.
     ///
     /// # Errors
     /// When it was ended in another way.
     pub fn halted(&self) -> Result<String, HarnessError> {
-        wait(async { self.host.halted().await.ok_or(HarnessError::Gone) })
+        wait(self.0.halted())
+    }
+
+    /// See [`crate::TestCluster::kill`].
+    pub fn kill(&mut self, node: i32) {
+        self.0.kill(node);
+    }
+
+    /// See [`crate::TestCluster::start_node`].
+    ///
+    /// # Errors
+    /// Whatever keeps the broker from starting.
+    pub fn start_node(&mut self, node: i32) -> Result<(), HarnessError> {
+        wait(self.0.start_node(node))
     }
 
     /// Appends records (key and value) to one partition with acks=all; the first one's offset.
@@ -113,7 +112,7 @@ impl TestCluster {
         partition: i32,
         records: &[(&[u8], &[u8])],
     ) -> Result<i64, HarnessError> {
-        wait(client::produce(self.bootstrap(), (topic, partition), records))
+        wait(self.0.produce(topic, partition, records))
     }
 
     /// All committed records of a topic, partition by partition in the order of their offsets.
@@ -121,16 +120,16 @@ impl TestCluster {
     /// # Errors
     /// The broker's error code.
     pub fn records(&self, topic: &str) -> Result<Vec<TestRecord>, HarnessError> {
-        wait(client::records(self.bootstrap(), topic))
+        wait(self.0.records(topic))
     }
 
     /// Answers what was accepted and closes the logs, then ends; a drop does neither.
-    pub fn stop(mut self) {
-        self.host.end(End::Clean);
+    pub fn stop(self) {
+        self.0.stop();
     }
 }
 
-/// Runs one exchange on the caller's thread; the broker has a thread of its own.
+/// Runs one exchange on the caller's thread; the brokers have threads of their own.
 fn wait<T>(exchange: impl Future<Output = Result<T, HarnessError>>) -> Result<T, HarnessError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(exchange)
 }

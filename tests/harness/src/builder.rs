@@ -3,6 +3,7 @@
 //! Owns: the defaults that suit tests, on top of the broker's own. Never: changes a rule of the
 //! broker; every default here is a setting that anyone may set.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ enum Place {
 pub struct TopicBuilder {
     pub(crate) name: String,
     pub(crate) partitions: i32,
+    pub(crate) replicas: i16,
     pub(crate) configs: Vec<(String, String)>,
 }
 
@@ -51,6 +53,13 @@ impl TopicBuilder {
     #[must_use]
     pub fn partitions(mut self, partitions: i32) -> Self {
         self.partitions = partitions;
+        self
+    }
+
+    /// How many replicas; one where nobody says so.
+    #[must_use]
+    pub fn replicas(mut self, replicas: i16) -> Self {
+        self.replicas = replicas;
         self
     }
 
@@ -75,11 +84,20 @@ pub struct Builder {
     settings: Vec<String>,
     place: Place,
     seed: Option<u64>,
+    brokers: u16,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { topics: Vec::new(), settings: Vec::new(), place: Place::Memory, seed: None }
+        let place = Place::Memory;
+        Self { topics: Vec::new(), settings: Vec::new(), place, seed: None, brokers: 1 }
+    }
+
+    /// How many brokers, which form one cluster: node ids 1 and up, each with data of its own.
+    #[must_use]
+    pub fn brokers(mut self, brokers: u16) -> Self {
+        self.brokers = brokers.max(1);
+        self
     }
 
     /// A topic that exists, with leaders, when the cluster is ready.
@@ -95,7 +113,8 @@ impl Builder {
         name: &str,
         make: impl FnOnce(TopicBuilder) -> TopicBuilder,
     ) -> Self {
-        let topic = TopicBuilder { name: name.to_owned(), partitions: 1, configs: Vec::new() };
+        let topic =
+            TopicBuilder { name: name.to_owned(), partitions: 1, replicas: 1, configs: Vec::new() };
         self.topics.push(make(topic));
         self
     }
@@ -129,7 +148,8 @@ impl Builder {
         self
     }
 
-    /// Keeps logs in these directories of a file system of the caller's, such as a simulated disk.
+    /// Keeps logs in these directories of a file system of the caller's, such as a simulated disk; of
+    /// several brokers each has a folder in every one.
     #[must_use]
     pub fn file_system(mut self, fs: Arc<dyn FileSystem>, log_dirs: &[&str]) -> Self {
         self.place = Place::Custom(fs, log_dirs.iter().map(PathBuf::from).collect());
@@ -160,38 +180,77 @@ impl Builder {
     }
 
     fn plan(self) -> Result<Plan, HarnessError> {
-        let (temporary, directories, fs): (_, _, Arc<dyn FileSystem>) = match self.place {
-            Place::Memory => (None, vec!["/ottla".into()], Arc::new(MemoryFileSystem::new())),
-            Place::Directory(path) => (None, vec![path], Arc::new(OsFileSystem::new())),
-            Place::Custom(fs, directories) => (None, directories, fs),
+        let (temporary, directories) = match &self.place {
+            Place::Memory => (None, vec![PathBuf::from("/ottla")]),
+            Place::Directory(path) => (None, vec![path.clone()]),
+            Place::Custom(_, directories) => (None, directories.clone()),
             Place::Temporary => {
                 let temporary = tempfile::Builder::new().prefix("ottla-test-").tempdir()?;
                 let path = temporary.path().to_owned();
-                (Some(temporary), vec![path], Arc::new(OsFileSystem::new()))
+                (Some(temporary), vec![path])
             }
+        };
+        let controllers = if self.brokers > 1 { free_addresses(self.brokers)? } else { Vec::new() };
+        let options = (1..=self.brokers)
+            .map(|node| self.options(node, &directories, &controllers))
+            .collect::<Result<_, _>>()?;
+        Ok(Plan { options, topics: self.topics, temporary })
+    }
+
+    fn options(
+        &self,
+        node: u16,
+        directories: &[PathBuf],
+        controllers: &[SocketAddr],
+    ) -> Result<BrokerOptions, HarnessError> {
+        let fs: Arc<dyn FileSystem> = match &self.place {
+            Place::Custom(fs, _) => Arc::clone(fs),
+            Place::Memory => Arc::new(MemoryFileSystem::new()),
+            Place::Directory(_) | Place::Temporary => Arc::new(OsFileSystem::new()),
         };
         let mut settings: Vec<String> =
             DEFAULTS.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut directories = directories.to_vec();
+        if let Some(own) = controllers.get(usize::from(node) - 1) {
+            directories.iter_mut().for_each(|path| path.push(node.to_string()));
+            let voters: Vec<String> =
+                (1..).zip(controllers).map(|(id, at): (u16, _)| format!("{id}@{at}")).collect();
+            settings.extend([
+                format!("node.id={node}"),
+                format!("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://{own}"),
+                "controller.listener.names=CONTROLLER".to_owned(),
+                format!("controller.quorum.voters={}", voters.join(",")),
+                "offsets.topic.replication.factor=3".to_owned(),
+            ]);
+        }
         let directories: Vec<_> =
             directories.iter().map(|path| path.display().to_string()).collect();
         settings.push(format!("log.dirs={}", directories.join(",")));
-        settings.extend(self.settings);
+        settings.extend(self.settings.clone());
         let loaded = loader::load(&Sources { settings, ..Sources::default() })?;
-        let options = BrokerOptions {
+        Ok(BrokerOptions {
             config: loaded.layers(),
             storage: Storage::Custom(fs),
-            seed: self.seed,
+            seed: self.seed.map(|seed| seed.wrapping_add(u64::from(node) << 32)),
             clock: None,
             host: Host::System,
-        };
-        Ok(Plan { options, topics: self.topics, temporary })
+        })
     }
+}
+
+/// Addresses that nobody uses now, for listeners that others must know beforehand.
+fn free_addresses(count: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let bound = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<Vec<TcpListener>>>()?;
+    bound.iter().map(TcpListener::local_addr).collect()
 }
 
 /// Everything that a start needs, and a restart again.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) options: BrokerOptions,
+    /// By broker.
+    pub(crate) options: Vec<BrokerOptions>,
     pub(crate) topics: Vec<TopicBuilder>,
     pub(crate) temporary: Option<TempDir>,
 }

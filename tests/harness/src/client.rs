@@ -4,6 +4,7 @@
 //! broker; what it sees is what any client sees.
 
 use std::io::{Error, ErrorKind};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -98,20 +99,101 @@ pub(crate) async fn produce(
     Ok(answer.base_offset)
 }
 
+/// How long a partition without a leader, or a cluster without a controller, is waited for.
+const LEADERLESS_MAX: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+async fn metadata(
+    bootstrap: &str,
+    topic: Option<&str>,
+) -> Result<kafka_protocol::messages::MetadataResponse, Error> {
+    let named = |name: &str| MetadataRequestTopic::default().with_name(Some(TopicName(text(name))));
+    let request = MetadataRequest::default()
+        .with_topics(Some(topic.map(named).into_iter().collect()))
+        .with_allow_auto_topic_creation(false);
+    exchange(bootstrap, 9, &request).await
+}
+
+/// A partition's leader and its address, once there is one.
+pub(crate) async fn leader(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+) -> Result<(i32, String), HarnessError> {
+    let began = Instant::now();
+    loop {
+        let metadata = metadata(bootstrap, Some(topic)).await?;
+        let found = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+        let led = found
+            .filter(|of| of.partition_index == partition && of.leader_id.0 >= 0)
+            .find_map(|of| metadata.brokers.iter().find(|broker| broker.node_id == of.leader_id));
+        if let Some(broker) = led {
+            return Ok((broker.node_id.0, format!("{}:{}", &*broker.host, broker.port)));
+        }
+        if began.elapsed() > LEADERLESS_MAX {
+            let (request, topic) = ("Metadata", topic.to_owned());
+            return Err(HarnessError::Refused {
+                request,
+                topic,
+                code: ErrorCode::LeaderNotAvailable,
+            });
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// The active controller, once there is one.
+pub(crate) async fn controller(bootstrap: &str) -> Result<i32, HarnessError> {
+    let began = Instant::now();
+    loop {
+        let id = metadata(bootstrap, None).await?.controller_id.0;
+        if id >= 0 {
+            return Ok(id);
+        }
+        if began.elapsed() > LEADERLESS_MAX {
+            let (request, topic) = ("Metadata", String::new());
+            return Err(HarnessError::Refused { request, topic, code: ErrorCode::NotController });
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// As [`produce`], to whoever leads, as often as it takes.
+pub(crate) async fn produce_to_leader(
+    bootstrap: &str,
+    (topic, partition): (&str, i32),
+    records: &[(&[u8], &[u8])],
+) -> Result<i64, HarnessError> {
+    let began = Instant::now();
+    loop {
+        let (_, address) = leader(bootstrap, topic, partition).await?;
+        let error = match produce(&address, (topic, partition), records).await {
+            Ok(offset) => return Ok(offset),
+            Err(error) => error,
+        };
+        let passing = match &error {
+            HarnessError::Refused { code, .. } => code.retriable(),
+            HarnessError::Connection(_) => true,
+            _ => false,
+        };
+        if !passing || began.elapsed() > LEADERLESS_MAX {
+            return Err(error);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
 /// Everything in a topic, partition by partition, up to what is committed when it is asked for.
 pub(crate) async fn records(bootstrap: &str, topic: &str) -> Result<Vec<TestRecord>, HarnessError> {
-    let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
-    let request = MetadataRequest::default()
-        .with_topics(Some(vec![asked]))
-        .with_allow_auto_topic_creation(false);
-    let metadata = exchange(bootstrap, 9, &request).await?;
+    let metadata = metadata(bootstrap, Some(topic)).await?;
     let mut all = Vec::new();
     for found in &metadata.topics {
         refused("Metadata", topic, found.error_code)?;
         let mut partitions: Vec<i32> = found.partitions.iter().map(|p| p.partition_index).collect();
         partitions.sort_unstable();
         for partition in partitions {
-            read_partition(bootstrap, topic, partition, &mut all).await?;
+            let (_, address) = leader(bootstrap, topic, partition).await?;
+            read_partition(&address, topic, partition, &mut all).await?;
         }
     }
     Ok(all)

@@ -9,9 +9,7 @@ use std::thread::JoinHandle;
 use ottla_broker::{Broker, BrokerOptions};
 use tokio::sync::{oneshot, watch};
 
-use crate::builder::TopicBuilder;
 use crate::error::HarnessError;
-use crate::topics;
 
 /// What a started broker tells about itself.
 #[derive(Debug, Clone)]
@@ -41,7 +39,6 @@ impl Host {
     /// Starts the thread; `ready` is called on it once, with the outcome.
     pub(crate) fn spawn(
         options: BrokerOptions,
-        topics: Vec<TopicBuilder>,
         ready: impl FnOnce(Result<Started, HarnessError>) + Send + 'static,
     ) -> Result<Self, HarnessError> {
         let (end, ended) = oneshot::channel();
@@ -50,7 +47,7 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread =
             std::thread::Builder::new().name("ottla-test".to_owned()).spawn(move || {
-                runtime.block_on(serve(options, topics, ready, ended, halt));
+                runtime.block_on(serve(options, ready, ended, halt));
             })?;
         Ok(Self { end: Some(end), halted, thread: Some(thread) })
     }
@@ -82,23 +79,23 @@ impl Drop for Host {
 
 async fn serve(
     options: BrokerOptions,
-    topics: Vec<TopicBuilder>,
     ready: impl FnOnce(Result<Started, HarnessError>),
-    ended: oneshot::Receiver<End>,
+    mut ended: oneshot::Receiver<End>,
     halted: watch::Sender<Option<String>>,
 ) {
-    let broker = match Broker::start(options).await {
-        Ok(broker) => broker,
-        Err(error) => return ready(Err(error.into())),
+    // A broker of several waits for the others as it starts, and may be ended meanwhile.
+    let broker = tokio::select! {
+        started = Broker::start(options) => match started {
+            Ok(broker) => broker,
+            Err(error) => return ready(Err(error.into())),
+        },
+        _ = &mut ended => return,
     };
     let started = Started {
         bootstrap: broker.bootstrap(),
         cluster_id: broker.cluster_id(),
         http: broker.http_address().map(|address| address.to_string()),
     };
-    if let Err(error) = topics::create(&started.bootstrap, &topics).await {
-        return ready(Err(error));
-    }
     ready(Ok(started));
     tokio::select! {
         biased;

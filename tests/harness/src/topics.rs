@@ -39,6 +39,6 @@ fn creatable(topic: &TopicBuilder) -> CreatableTopic {
     CreatableTopic::default()
         .with_name(TopicName(text(&topic.name)))
         .with_num_partitions(topic.partitions)
-        .with_replication_factor(1)
+        .with_replication_factor(topic.replicas)
         .with_configs(topic.configs.iter().map(config).collect())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, Offset};
+use ottla_protocol::model::{LeaderEpoch, Offset, Uuid};
 use ottla_replication::partition::{Isolation, Partition, PartitionError, PartitionRead, ReadPlan};
 use ottla_storage::{MinOneBatch, ReadError};
 
@@ -24,6 +24,15 @@ pub(crate) struct ReadLimits {
     /// The request names topics by id.
     pub by_id: bool,
     pub reader: Reader,
+    /// The client may be answered by a follower (KIP-392).
+    pub replica: Replica,
+}
+
+/// Which replicas may answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Replica {
+    Leader,
+    Any,
 }
 
 /// Who fetches.
@@ -48,6 +57,7 @@ pub(crate) struct PartitionAnswer {
     /// Set where waiting for more makes sense.
     pub partition: Option<Arc<Partition>>,
     topic: Option<Arc<TopicEntry>>,
+    topic_id: Option<Uuid>,
     /// The bound of the read: more is readable once the bound passes it.
     pub seen: Offset,
     outcome: Result<Outcome, ErrorCode>,
@@ -88,7 +98,7 @@ fn one(
     bytes_max: u32,
     min_one: MinOneBatch,
 ) -> PartitionAnswer {
-    let found = find(services, &wanted.key, limits.by_id);
+    let found = find(services, &wanted.key, limits);
     let topic = found.as_ref().ok().map(|(topic, _)| Arc::clone(topic));
     let partition = found.as_ref().ok().map(|(_, partition)| Arc::clone(partition));
     let outcome = found.and_then(|(_, partition)| {
@@ -107,20 +117,33 @@ fn one(
         Err(_) => Offset::NONE,
     };
     let partition = partition.filter(|_| outcome.is_ok());
-    PartitionAnswer { key: wanted.key.clone(), partition, topic, seen, outcome }
+    let topic_id = match &topic {
+        Some(topic) => Some(topic.id),
+        None if limits.by_id => Some(wanted.key.topic_id),
+        None => services.topics.by_name(&wanted.key.topic).map(|topic| topic.id),
+    };
+    PartitionAnswer { key: wanted.key.clone(), partition, topic, topic_id, seen, outcome }
 }
 
 fn find(
     services: &Services,
     key: &PartitionKey,
-    by_id: bool,
+    limits: ReadLimits,
 ) -> Result<(Arc<TopicEntry>, Arc<Partition>), ErrorCode> {
-    let topic = if by_id {
+    let topic = if limits.by_id {
         services.topics.by_id(key.topic_id).ok_or(ErrorCode::UnknownTopicId)?
     } else {
         services.topics.by_name(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
-    let partition = topic.partition(key.partition).map_err(|none| none.code())?;
+    let partition = match limits.replica {
+        Replica::Leader => topic.led(key.partition),
+        Replica::Any => topic.partition(key.partition),
+    }
+    .map_err(|none| none.code())?;
+    // A replica without a leader may be behind what was read before: who asks finds the next one.
+    if partition.leader().is_none() {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
     Ok((topic, partition))
 }
 
@@ -163,6 +186,14 @@ impl PartitionAnswer {
             Ok(Outcome::Read(read)) => u64::from(read.read.bytes),
             _ => 0,
         }
+    }
+
+    /// The topic's partition where the client has to look for its leader.
+    pub(crate) fn misdirected(&self) -> Option<(Uuid, i32)> {
+        let code = *self.outcome.as_ref().err()?;
+        let elsewhere =
+            matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        elsewhere.then_some((self.topic_id?, self.key.partition))
     }
 
     /// Answered at once instead of after a wait, and always named in an incremental answer.

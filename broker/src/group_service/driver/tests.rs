@@ -28,7 +28,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fs = SimFileSystem::new(1, SimOptions::default());
-        let identity = NodeIdentity { node: NodeId(0), new_cluster_id: Uuid::from_u128(1) };
+        let identity =
+            NodeIdentity { node: NodeId(0), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
         let mut id = 10;
         let (fs_arc, data) = (Arc::new(fs.clone()), [PathBuf::from("/data")]);
         let flush = FlushOptions::default();
@@ -53,7 +54,7 @@ impl Bench {
 
     /// A driver whose shard knows what the log says.
     fn driver(&self) -> Driver {
-        let driver = Driver::new(0, &self.partition, Arc::default());
+        let driver = Driver::new(0, &self.partition, self.partition.leader_epoch(), Arc::default());
         let settings = GroupSettings {
             initial_rebalance_delay: Duration::from_secs(3),
             ..GroupSettings::default()

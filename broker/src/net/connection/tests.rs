@@ -61,7 +61,12 @@ impl Bench {
         let local = server.local_addr().unwrap();
         let info =
             Arc::new(ConnectionInfo { id: 1, peer, local, listener: Arc::from("PLAINTEXT") });
-        let connection = Connection::new(Stream::Tcp(server), Arc::clone(broker.services()), info);
+        let connection = Connection::new(
+            Stream::Tcp(server),
+            Arc::clone(broker.services()),
+            info,
+            BytesMut::new(),
+        );
         Self { broker, clock, client, connection }
     }
 

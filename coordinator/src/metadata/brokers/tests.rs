@@ -54,6 +54,34 @@ fn a_broker_takes_part_in_its_newest_epoch_only() {
 }
 
 #[test]
+fn a_disk_that_came_back_empty_is_another_replica() {
+    use crate::metadata::{CreateTopics, NewTopic};
+    use ottla_protocol::model::PartitionId;
+    let mut cluster = Cluster::of(3);
+    let lists = [vec![0, 1, 2], vec![0]];
+    let assignments =
+        (0..).map(PartitionId).zip(lists.iter().map(|of| crate::metadata::testing::nodes(of)));
+    let topics = assignments
+        .map(|(at, nodes)| NewTopic {
+            assignments: vec![(PartitionId(0), nodes)],
+            ..NewTopic::with_defaults(format!("t{at}"))
+        })
+        .collect();
+    cluster.run(CreateTopics { topics, ..CreateTopics::default() });
+    let before = cluster.image.broker(NodeId(0)).unwrap().registration.directories.clone();
+    let held = |cluster: &Cluster, topic: &str| {
+        cluster.image.topic(topic).unwrap().partitions[0].directory_of(NodeId(0)).unwrap()
+    };
+    assert_eq!((held(&cluster, "t0"), held(&cluster, "t1")), (before[0], before[0]));
+    cluster.set_state(0, BrokerState::Fenced);
+    let fresh = Uuid::from_u128(7 << 100);
+    cluster.run(RegisterBroker { directories: vec![fresh], ..register(9) }).unwrap();
+    assert_eq!(held(&cluster, "t0"), fresh, "it is built up again from its peers");
+    assert_eq!(held(&cluster, "t1"), before[0], "what only it had is lost, and stays so");
+    cluster.check_replay();
+}
+
+#[test]
 fn a_broker_is_taken_out_once() {
     let mut cluster = Cluster::of(1);
     cluster.run(UnregisterBroker { id: NodeId(0) }).unwrap();

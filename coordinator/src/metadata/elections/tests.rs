@@ -65,48 +65,33 @@ fn on_one_node_nothing_needs_an_election() {
 }
 
 #[test]
-fn leadership_moves_away_from_a_fenced_broker_and_back_on_request() {
+fn of_partitions_with_several_replicas_a_failover_writes_nothing() {
     let mut cluster = cluster();
+    let before = cluster.log.len();
     cluster.set_state(0, BrokerState::Fenced);
-    assert_eq!(state(&cluster, 0), (NodeId(1), nodes(&[1]), 1));
-    assert_eq!(state(&cluster, 1), (NodeId(2), nodes(&[2]), 0), "only its in-sync set shrinks");
-    let missing = ErrorCode::PreferredLeaderNotAvailable;
-    assert_eq!(elect(&mut cluster, ElectionType::Preferred, None)[0].1, missing);
-    cluster.set_state(0, BrokerState::Active);
-    assert_eq!(state(&cluster, 0).0, NodeId(1), "coming back takes no leadership");
-    assert_eq!(
-        elect(&mut cluster, ElectionType::Preferred, Some(&[0]))[0].1,
-        missing,
-        "not in sync yet"
-    );
+    assert_eq!(cluster.log.len(), before + 1, "that it is fenced, and nothing else");
+    assert_eq!(state(&cluster, 0), (NodeId(0), nodes(&[0, 1]), 0));
 }
 
 #[test]
-fn the_last_in_sync_replica_stays_and_only_an_unclean_election_takes_another() {
-    let mut cluster = cluster();
+fn the_only_replica_leads_while_it_is_active() {
+    let mut cluster = Cluster::of(2);
+    let topics = vec![NewTopic {
+        assignments: vec![(PartitionId(0), nodes(&[0]))],
+        ..NewTopic::with_defaults("t")
+    }];
+    cluster.run(CreateTopics { topics, ..CreateTopics::default() });
     cluster.set_state(0, BrokerState::Fenced);
-    cluster.set_state(1, BrokerState::Fenced);
-    assert_eq!(state(&cluster, 0), (NO_LEADER, nodes(&[1]), 2));
+    assert_eq!(state(&cluster, 0), (NO_LEADER, nodes(&[0]), 1));
+    let missing = ErrorCode::PreferredLeaderNotAvailable;
+    assert_eq!(elect(&mut cluster, ElectionType::Preferred, None)[0].1, missing);
     assert_eq!(
         elect(&mut cluster, ElectionType::Unclean, Some(&[0]))[0].1,
         ErrorCode::EligibleLeadersNotAvailable
     );
     cluster.set_state(0, BrokerState::Active);
-    assert_eq!(state(&cluster, 0).0, NO_LEADER, "never by itself");
-    assert_eq!(
-        elect(&mut cluster, ElectionType::Unclean, None),
-        [(0, ErrorCode::None, String::new())]
-    );
-    assert_eq!(state(&cluster, 0), (NodeId(0), nodes(&[0]), 3));
-    cluster.check_replay();
-}
-
-#[test]
-fn a_partition_gets_its_leader_back_with_its_last_in_sync_replica() {
-    let mut cluster = cluster();
-    cluster.set_state(0, BrokerState::Fenced);
-    cluster.set_state(1, BrokerState::ControlledShutdown);
+    assert_eq!(state(&cluster, 0), (NodeId(0), nodes(&[0]), 2));
+    cluster.set_state(0, BrokerState::ControlledShutdown);
     assert_eq!(state(&cluster, 0).0, NO_LEADER);
-    cluster.set_state(1, BrokerState::Active);
-    assert_eq!(state(&cluster, 0), (NodeId(1), nodes(&[1]), 3));
+    cluster.check_replay();
 }

@@ -87,13 +87,31 @@ fn reordering_is_done_at_once_and_keeps_the_leader() {
 }
 
 #[test]
-fn taking_replicas_away_is_done_at_once_in_a_new_epoch() {
+fn replicas_leave_when_the_leader_says_so() {
     let mut cluster = cluster(&[0, 1, 2]);
     alter(&mut cluster, ("t", 0), Some(&[1]));
+    let during = partition(&cluster);
+    assert_eq!(
+        (during.replicas.clone(), during.removing.clone()),
+        (nodes(&[1, 0, 2]), nodes(&[0, 2]))
+    );
+    let topic_id = cluster.image.topic("t").unwrap().id;
+    let complete = |partition_epoch| CompleteReassignment {
+        topic_id,
+        partition: PartitionId(0),
+        partition_epoch,
+    };
+    assert!(!cluster.run(complete(during.partition_epoch - 1)), "of an earlier target");
+    assert!(cluster.run(complete(during.partition_epoch)));
     let after = partition(&cluster);
-    assert_eq!((after.replicas, after.isr, after.leader), (nodes(&[1]), nodes(&[1]), NodeId(1)));
+    assert_eq!(
+        (after.replicas.clone(), after.isr.clone(), after.leader),
+        (nodes(&[1]), nodes(&[1]), NodeId(1))
+    );
+    assert!(!after.is_reassigning());
     assert_eq!(after.directories.len(), 1);
-    assert_eq!(after.leader_epoch, LeaderEpoch(1));
+    assert_eq!(after.leader_epoch, LeaderEpoch(1), "replicas that leave are fenced");
+    assert!(!cluster.run(complete(after.partition_epoch)), "there is nothing to complete");
     cluster.check_replay();
 }
 

@@ -71,7 +71,8 @@ fn await_flush(partition: &Partition, wanted: impl Fn(&ottla_storage::PartitionL
 fn a_page_cache_topic_is_flushed_when_it_rolls_and_compacted() {
     let sim = SimFileSystem::new(1, SimOptions::default());
     let fs: Arc<dyn FileSystem> = Arc::new(sim);
-    let identity = NodeIdentity { node: NodeId(1), new_cluster_id: Uuid::from_u128(1) };
+    let identity =
+        NodeIdentity { node: NodeId(1), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
     let mut ids = 2..;
     let new_id = || Uuid::from_u128(ids.next().unwrap());
     let replicas =

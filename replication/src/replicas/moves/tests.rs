@@ -53,7 +53,8 @@ fn new(epoch: i32, history: History) -> NewPartition {
 
 fn open(sim: &SimFileSystem) -> Replicas {
     let fs: Arc<dyn FileSystem> = Arc::new(sim.clone());
-    let identity = NodeIdentity { node: NodeId(1), new_cluster_id: Uuid::from_u128(1) };
+    let identity =
+        NodeIdentity { node: NodeId(1), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
     let mut ids = 2..;
     let new_id = || Uuid::from_u128(ids.next().unwrap() << 64);
     let paths = [PathBuf::from("/d1"), PathBuf::from("/d2")];

@@ -1,0 +1,62 @@
+//! Who leads the partitions that this broker does not, as an answer tells it (KIP-951).
+//!
+//! Owns: the leaders that one answer names, and their addresses. Never: who leads.
+
+use std::collections::BTreeSet;
+
+use kafka_protocol::messages::produce_request::TopicProduceData;
+use kafka_protocol::messages::produce_response::NodeEndpoint;
+use ottla_protocol::model::{LeaderEpoch, NodeId};
+
+use crate::api::handler::RequestContext;
+use crate::api::wire;
+use crate::cluster;
+
+pub(super) struct Leaders<'a> {
+    ctx: &'a RequestContext,
+    /// The client is old, or there are no other brokers.
+    silent: bool,
+    named: BTreeSet<NodeId>,
+}
+
+impl<'a> Leaders<'a> {
+    pub(super) fn of(ctx: &'a RequestContext, from: i16) -> Self {
+        let silent = ctx.version < from || ctx.services.cluster().is_none();
+        Self { ctx, silent, named: BTreeSet::new() }
+    }
+
+    pub(super) fn find(
+        &mut self,
+        topic: &TopicProduceData,
+        index: i32,
+    ) -> Option<(NodeId, LeaderEpoch)> {
+        if self.silent {
+            return None;
+        }
+        let topics = &self.ctx.services.topics;
+        let entry = topics.by_id(topic.topic_id).or_else(|| topics.by_name(&topic.name.0))?;
+        let view = cluster::current_leader(&self.ctx.services, entry.id, index)?;
+        let leader = view.leader?;
+        self.named.insert(leader);
+        Some((leader, view.epoch))
+    }
+
+    pub(super) fn endpoints(self) -> Vec<NodeEndpoint> {
+        if self.named.is_empty() {
+            return Vec::new();
+        }
+        let image = self.ctx.services.metadata.image();
+        let brokers = self.ctx.services.endpoints.brokers_for(&self.ctx.connection, &image);
+        brokers
+            .into_iter()
+            .filter(|broker| self.named.contains(&broker.id))
+            .map(|broker| {
+                NodeEndpoint::default()
+                    .with_node_id(broker.id.0.into())
+                    .with_host(wire::text(&broker.host))
+                    .with_port(i32::from(broker.port))
+                    .with_rack(broker.rack.as_deref().map(wire::text))
+            })
+            .collect()
+    }
+}

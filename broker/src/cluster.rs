@@ -1,0 +1,220 @@
+//! This broker as one of several.
+//!
+//! ```text
+//!   forming ──> identity ──> metadata group ──> image ──> groups of partitions here
+//!      │ cards                    │ leader                        │ leaderships
+//!      └────────── Peers ─────────┴─── orders, forwarded requests ┴──> who leads what
+//! ```
+//!
+//! Owns: the links to the other brokers, who the active controller is, the way of an order to it, the
+//! groups of the partitions that are here. Never: what an order decides (`coordinator::metadata`), or how
+//! a group works (`replication::raft`).
+
+pub(crate) mod addresses;
+pub(crate) mod command;
+pub(crate) mod control;
+pub(crate) mod controller;
+pub(crate) mod forming;
+pub(crate) mod groups;
+pub(crate) mod identity;
+pub(crate) mod membership;
+pub(crate) mod plan;
+pub(crate) mod port;
+pub(crate) mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId};
+use ottla_replication::peer::{ControlKind, PeerError, Peers};
+use ottla_replication::raft::{Group, GroupId};
+use tokio::sync::watch;
+
+use self::addresses::Addresses;
+use self::command::{Done, Order, OrderAnswer};
+use crate::services::Services;
+
+/// Requests of clients, passed on.
+pub(crate) const FORWARD: ControlKind = ControlKind(1);
+/// [`Order`]s.
+pub(crate) const ORDER: ControlKind = ControlKind(2);
+/// Leadership of partitions is to be moved by their leader.
+pub(crate) const MOVE: ControlKind = ControlKind(3);
+
+/// How long one call to the controller may take before it is made again.
+const CALL_MAX: Duration = Duration::from_secs(5);
+/// Between two attempts where there is no controller.
+const ATTEMPT_EVERY: Duration = Duration::from_millis(20);
+
+/// Who keeps the metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Controller {
+    pub(crate) node: Option<NodeId>,
+    pub(crate) epoch: LeaderEpoch,
+    /// This node, and all that was decided before is known here.
+    pub(crate) here: bool,
+}
+
+/// The handle of everything between brokers.
+pub(crate) struct Cluster {
+    pub(crate) me: NodeId,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) metadata: Arc<Group>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) groups: Arc<groups::LocalGroups>,
+    controller: watch::Receiver<Controller>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// What a cluster's handle is made of.
+pub(crate) struct ClusterParts {
+    pub(crate) me: NodeId,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) metadata: Arc<Group>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) groups: Arc<groups::LocalGroups>,
+}
+
+impl Cluster {
+    pub(crate) fn new(parts: ClusterParts) -> Arc<Self> {
+        let (tell, controller) = watch::channel(Controller::default());
+        parts.metadata.on_leadership(Arc::new(move |_, leadership| {
+            tell.send_replace(Controller {
+                node: leadership.leader.map(|replica| replica.node),
+                epoch: leadership.epoch,
+                here: leadership.here,
+            });
+        }));
+        let ClusterParts { me, peers, metadata, addresses, groups } = parts;
+        Arc::new(Self { me, peers, metadata, addresses, groups, controller })
+    }
+
+    /// The active controller as it is known here: from the log, or from what others say of themselves,
+    /// because a quiet leader sends nothing to a node that has just come.
+    pub(crate) fn controller(&self) -> Controller {
+        let local = *self.controller.borrow();
+        let claim = self.peers.leaderships().leader(&start::METADATA_GROUP);
+        match claim.filter(|claim| claim.leader != self.me) {
+            Some(claim) if local.node.is_none() || claim.epoch > local.epoch => {
+                Controller { node: Some(claim.leader), epoch: claim.epoch, here: false }
+            }
+            _ => local,
+        }
+    }
+
+    pub(crate) fn controller_changes(&self) -> watch::Receiver<Controller> {
+        self.controller.clone()
+    }
+
+    /// Has an order carried out by the active controller, wherever it is, and waits until the metadata
+    /// here shows it. An order may be carried out twice, if an answer is lost.
+    ///
+    /// # Errors
+    /// `NotController` when there is none before the deadline.
+    pub(crate) async fn order(
+        &self,
+        services: &Arc<Services>,
+        order: &Order,
+        within: Duration,
+    ) -> Result<OrderAnswer, ErrorCode> {
+        let deadline = services.clock.now().mono.plus(within);
+        let body = Bytes::from(serde_json::to_vec(order).unwrap_or_default());
+        loop {
+            let controller = self.controller();
+            let done = match controller.node {
+                Some(node) if node == self.me && controller.here => {
+                    controller::carry_out(services, self.me, order.clone()).await
+                }
+                Some(node) if node != self.me => {
+                    let called = self.peers.call(node, ORDER, body.clone(), CALL_MAX).await;
+                    called.map_err(|error| self.reported(node, &error)).and_then(|bytes| {
+                        serde_json::from_slice(&bytes).map_err(|_| ErrorCode::UnknownServerError)
+                    })
+                }
+                _ => Err(ErrorCode::NotController),
+            };
+            let error = match done {
+                Ok(Done { offset, answer }) => {
+                    services.metadata.applied(Offset(offset)).await;
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let now = services.clock.now().mono;
+            if now >= deadline || services.is_draining() {
+                return Err(error);
+            }
+            services.clock.sleep_until(now.plus(ATTEMPT_EVERY)).await;
+        }
+    }
+
+    fn reported(&self, node: NodeId, error: &PeerError) -> ErrorCode {
+        tracing::debug!(%node, %error, "the controller did not answer");
+        ErrorCode::NotController
+    }
+
+    /// Who leads a partition with several replicas, as far as is known here.
+    pub(crate) fn leadership(
+        &self,
+        group: &GroupId,
+    ) -> Option<ottla_replication::leadership::Claim> {
+        self.peers.leaderships().leader(group)
+    }
+}
+
+/// A partition as clients are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionView {
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) isr: Vec<NodeId>,
+}
+
+/// Who leads a partition now, with its in-sync replicas: from the metadata where it has one replica, from
+/// what leaders say of themselves where it has several.
+pub(crate) fn view(
+    services: &Services,
+    topic: ottla_protocol::model::Uuid,
+    partition: PartitionId,
+    image: &ottla_coordinator::metadata::PartitionImage,
+) -> PartitionView {
+    let led = (image.leader != ottla_coordinator::metadata::NO_LEADER).then_some(image.leader);
+    let from_image =
+        PartitionView { leader: led, epoch: image.leader_epoch, isr: image.isr.clone() };
+    let Some(cluster) = services.cluster() else { return from_image };
+    if image.replicas.len() == 1 {
+        return from_image;
+    }
+    let group = GroupId { topic, partition };
+    match cluster.leadership(&group) {
+        Some(claim) => {
+            PartitionView { leader: Some(claim.leader), epoch: claim.epoch, isr: claim.isr }
+        }
+        None => {
+            let last = cluster.peers.leaderships().last_claim(&group);
+            let epoch = last.as_ref().map_or(LeaderEpoch::ZERO, |claim| claim.epoch);
+            let isr = last.map_or_else(|| image.isr.clone(), |claim| claim.isr);
+            PartitionView { leader: None, epoch, isr }
+        }
+    }
+}
+
+/// The leader of a partition that a client asked the wrong broker for, as answers carry it (KIP-951).
+pub(crate) fn current_leader(
+    services: &Services,
+    topic: ottla_protocol::model::Uuid,
+    partition: i32,
+) -> Option<PartitionView> {
+    services.cluster()?;
+    let image = services.metadata.image();
+    let index = PartitionId(partition);
+    let state = image.topic_by_id(topic)?.partition(index)?.clone();
+    Some(view(services, topic, index, &state))
+}

@@ -1,0 +1,240 @@
+//! What the active controller does beside deciding: it carries out orders of brokers, fences those that
+//! fall silent, and lets new nodes follow its log.
+//!
+//! Owns: sessions of brokers while this node is the controller. Never: a rule of a command.
+//! Invariant: sessions begin anew with each term, so that nobody is fenced for silence towards another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_coordinator::metadata::{
+    AllocateProducerIds, BrokerRecord, BrokerSessions, BrokerState, ChangeBrokerState,
+    CompleteReassignment, ControllerError, FormCluster, RegisterBroker,
+};
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::{LeaderEpoch, NodeId, PartitionId, Uuid};
+use ottla_replication::peer::ControlError;
+use ottla_replication::raft::ReplicaId;
+use parking_lot::Mutex;
+
+use super::command::{Beat, Done, Follower, Order, OrderAnswer};
+use super::control::refused;
+use crate::metadata_service::MetadataService;
+use crate::services::Services;
+use crate::stop::Stopping;
+
+/// Between two looks at the sessions.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A process of the same id that was heard within this time is alive: it beats several times in it.
+const ALIVE_WITHIN: Duration = Duration::from_millis(2_000);
+
+/// The state of a term.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    current: Mutex<Option<(LeaderEpoch, BrokerSessions)>>,
+}
+
+/// Does the controller's duties whenever this node is the one.
+pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
+    let Some(cluster) = services.cluster() else { return };
+    let mut changes = cluster.controller_changes();
+    loop {
+        let controller = *changes.borrow_and_update();
+        if controller.here {
+            begin(&services, controller.epoch).await;
+            fence_silent(&services).await;
+        } else {
+            *services.terms.current.lock() = None;
+        }
+        let next = services.clock.now().mono.plus(LOOK_EVERY);
+        tokio::select! {
+            biased;
+            () = stopping.stopped() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = services.clock.sleep_until(next), if controller.here => {}
+        }
+    }
+}
+
+/// Takes over: a cluster without an id gets the one it was formed with.
+async fn begin(services: &Arc<Services>, epoch: LeaderEpoch) {
+    let known = services.terms.current.lock().as_ref().map(|(epoch, _)| *epoch);
+    if known == Some(epoch) {
+        return;
+    }
+    let cluster_id = Some(services.replicas.cluster_id().to_owned());
+    if let Err(code) = MetadataService::submit(services, FormCluster { cluster_id }).await {
+        tracing::warn!(%code, "the new controller cannot write");
+        return;
+    }
+    let (image, now) = (services.metadata.image(), services.clock.now().mono);
+    let timeout = services.configuration().broker.node.session_timeout;
+    let sessions = BrokerSessions::begin(timeout, &image, now);
+    tracing::info!(%epoch, "this node is the active controller");
+    *services.terms.current.lock() = Some((epoch, sessions));
+}
+
+async fn fence_silent(services: &Arc<Services>) {
+    let now = services.clock.now().mono;
+    let me = services.node_id;
+    let expired = {
+        let mut current = services.terms.current.lock();
+        let Some((_, sessions)) = current.as_mut() else { return };
+        sessions.expired(&services.metadata.image(), now)
+    };
+    for change in expired.into_iter().filter(|change| change.id != me) {
+        tracing::warn!(node = %change.id, "broker is silent and is fenced");
+        if let Err(code) = MetadataService::submit(services, change).await {
+            tracing::warn!(%code, "the broker is not fenced");
+        }
+    }
+}
+
+/// An order that came over a link.
+pub(crate) async fn serve(
+    services: &Arc<Services>,
+    from: NodeId,
+    body: &[u8],
+) -> Result<Bytes, ControlError> {
+    let order: Order = serde_json::from_slice(body)
+        .map_err(|error| refused(ErrorCode::InvalidRequest, error.to_string()))?;
+    match carry_out(services, from, order).await {
+        Ok(done) => Ok(serde_json::to_vec(&done).unwrap_or_default().into()),
+        Err(code) => Err(refused(code, code.message())),
+    }
+}
+
+/// Carries an order out, if this node is the active controller.
+///
+/// # Errors
+/// `NotController`, or what the log has.
+pub(crate) async fn carry_out(
+    services: &Arc<Services>,
+    from: NodeId,
+    order: Order,
+) -> Result<Done, ErrorCode> {
+    let answer = match order {
+        Order::Register(record) => register(services, record).await?,
+        Order::Beat(beat) => beaten(services, beat).await?,
+        Order::Follow(follower) => follow(services, follower).await?,
+        Order::CreateMissing { names } => {
+            let failed = MetadataService::create_here(services, names).await?;
+            let failed = failed.into_iter().map(|(name, code)| (name, code.code())).collect();
+            OrderAnswer::Created { failed }
+        }
+        Order::ProducerIds => {
+            let block = MetadataService::submit(services, AllocateProducerIds).await?;
+            let block = block.ok_or(ErrorCode::UnknownServerError)?;
+            OrderAnswer::ProducerIds { first: block.first.get(), count: block.size }
+        }
+        Order::Reassigned { topic, partition, partition_epoch } => {
+            let image = services.metadata.image();
+            if let Some(topic) = image.topic(&topic) {
+                let (topic_id, partition) = (topic.id, PartitionId(partition));
+                let command = CompleteReassignment { topic_id, partition, partition_epoch };
+                let complete = MetadataService::submit(services, command).await?;
+                tracing::info!(topic = %topic.name, %partition, complete, %from, "reassignment");
+            }
+            OrderAnswer::Accepted
+        }
+    };
+    Ok(Done { offset: services.metadata.image().end().0, answer })
+}
+
+fn refusal(error: &ControllerError) -> OrderAnswer {
+    OrderAnswer::Refused { code: error.code().code(), message: error.to_string() }
+}
+
+async fn register(
+    services: &Arc<Services>,
+    record: BrokerRecord,
+) -> Result<OrderAnswer, ErrorCode> {
+    let id = record.id;
+    let known = services.metadata.image().broker(id).cloned();
+    let other = known.filter(|of| !of.fenced && of.registration.incarnation != record.incarnation);
+    if let Some(other) = other {
+        let now = services.clock.now().mono;
+        let silence = {
+            let current = services.terms.current.lock();
+            current.as_ref().and_then(|(_, sessions)| sessions.silence(id, now))
+        };
+        if silence.is_none_or(|silence| silence < ALIVE_WITHIN) {
+            return Ok(refusal(&ControllerError::DuplicateBrokerRegistration));
+        }
+        let epoch = other.registration.epoch;
+        let fence = ChangeBrokerState { id, epoch, state: BrokerState::Fenced };
+        if let Err(error) = MetadataService::submit(services, fence).await? {
+            return Ok(refusal(&error));
+        }
+    }
+    let BrokerRecord { incarnation, rack, endpoints, directories, .. } = record;
+    let command = RegisterBroker { id, incarnation, rack, endpoints, directories };
+    Ok(match MetadataService::submit(services, command).await? {
+        Ok(epoch) => {
+            hear(services, id, epoch);
+            OrderAnswer::Registered { epoch }
+        }
+        Err(error) => refusal(&error),
+    })
+}
+
+fn hear(services: &Services, node: NodeId, epoch: i64) {
+    let now = services.clock.now().mono;
+    if let Some((_, sessions)) = services.terms.current.lock().as_mut() {
+        sessions.hear(node, epoch, now);
+    }
+}
+
+async fn beaten(services: &Arc<Services>, beat: Beat) -> Result<OrderAnswer, ErrorCode> {
+    let Beat { node, epoch, applied, stopping } = beat;
+    let id = NodeId(node);
+    if !services.cluster().is_some_and(|cluster| cluster.controller().here) {
+        return Err(ErrorCode::NotController);
+    }
+    let image = services.metadata.image();
+    let Some(broker) = image.broker(id) else {
+        return Ok(refusal(&ControllerError::BrokerIdNotRegistered(id)));
+    };
+    let expected = broker.registration.epoch;
+    if expected != epoch {
+        let error = ControllerError::StaleBrokerEpoch { expected, found: epoch };
+        return Ok(refusal(&error));
+    }
+    hear(services, id, epoch);
+    let state = match (broker.fenced, stopping) {
+        (_, true) => Some(BrokerState::Fenced).filter(|_| !broker.fenced),
+        (true, false) if applied > epoch => Some(BrokerState::Active),
+        _ => None,
+    };
+    let Some(state) = state else { return Ok(OrderAnswer::Beaten { fenced: broker.fenced }) };
+    let change = ChangeBrokerState { id, epoch, state };
+    Ok(match MetadataService::submit(services, change).await? {
+        Ok(()) => OrderAnswer::Beaten { fenced: state == BrokerState::Fenced },
+        Err(error) => refusal(&error),
+    })
+}
+
+/// A node that does not vote gets the log all the same.
+async fn follow(services: &Arc<Services>, follower: Follower) -> Result<OrderAnswer, ErrorCode> {
+    let cluster = services.cluster().ok_or(ErrorCode::NotController)?;
+    if !cluster.controller().here {
+        return Err(ErrorCode::NotController);
+    }
+    let node = NodeId(follower.node);
+    let replica = ReplicaId { node, directory: Uuid::from_u128(follower.directory) };
+    cluster.addresses.introduce(node, follower.address);
+    cluster.peers.addresses_changed();
+    let membership = cluster.metadata.membership();
+    if membership.get_node(&replica).is_some() {
+        return Ok(OrderAnswer::Accepted);
+    }
+    tracing::info!(%node, "a node follows the metadata log");
+    match cluster.metadata.add_learner(replica).await {
+        Ok(()) => Ok(OrderAnswer::Accepted),
+        Err(error) => {
+            tracing::warn!(%node, %error, "the node cannot follow yet");
+            Err(ErrorCode::NotController)
+        }
+    }
+}

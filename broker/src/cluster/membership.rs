@@ -1,0 +1,174 @@
+//! This broker's place in the cluster: it follows the log, registers, and says that it is there.
+//!
+//! Owns: registration and heartbeats towards the active controller, whoever that is. Never: fences
+//! anybody. Invariant: a broker serves clients only after the metadata showed its registration.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ottla_coordinator::metadata::BrokerRecord;
+use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::model::MonoTime;
+
+use super::command::{Beat, Follower, Order, OrderAnswer};
+use crate::services::Services;
+use crate::stop::Stopping;
+
+/// For one order on the way into the cluster; a cluster without a controller is waited for.
+const ORDER_WITHIN: Duration = Duration::from_secs(10);
+/// A process of the same id that is still heard after this long is no remains of the last start.
+const DUPLICATE_MAX: Duration = Duration::from_secs(12);
+const RETRY_EVERY: Duration = Duration::from_millis(100);
+/// At most this long between two heartbeats, so that a restart is noticed soon.
+const BEAT_EVERY_MAX: Duration = Duration::from_millis(500);
+/// Between two lines about what is waited for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a broker is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    #[error(
+        "another process with node.id={node} is part of the cluster and alive: stop it, or give this \
+         one another node.id"
+    )]
+    DuplicateNode { node: i32 },
+    #[error("the controller does not register this broker: {0}")]
+    Refused(String),
+}
+
+/// The broker's registration.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    record: BrokerRecord,
+    /// How it follows the metadata log, where it does not vote.
+    follower: Option<Follower>,
+    epoch: AtomicI64,
+}
+
+impl Membership {
+    pub(crate) fn new(record: BrokerRecord, follower: Option<Follower>) -> Arc<Self> {
+        Arc::new(Self { record, follower, epoch: AtomicI64::new(-1) })
+    }
+
+    /// Enters the cluster: returns once this broker is registered and may lead.
+    ///
+    /// # Errors
+    /// Another process has its id, or it is refused for good.
+    pub(crate) async fn enter(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
+        self.follow(services).await;
+        self.register(services).await?;
+        while !matches!(
+            self.beat(services, false).await,
+            Some(OrderAnswer::Beaten { fenced: false })
+        ) {
+            pause(services, RETRY_EVERY).await;
+        }
+        Ok(())
+    }
+
+    async fn follow(&self, services: &Arc<Services>) {
+        let (Some(follower), Some(cluster)) = (&self.follower, services.cluster()) else { return };
+        let mut said = services.clock.now().mono;
+        // Without the log it is not known who the controller is: each known node is asked.
+        loop {
+            let order = serde_json::to_vec(&Order::Follow(follower.clone())).unwrap_or_default();
+            for node in ottla_replication::peer::AddressBook::nodes(&*cluster.addresses) {
+                let body = bytes::Bytes::from(order.clone());
+                let called = cluster.peers.call(node, super::ORDER, body, ORDER_WITHIN).await;
+                if called.is_ok() {
+                    return;
+                }
+            }
+            waiting(services, &mut said, "no controller lets this node follow the metadata yet");
+            pause(services, RETRY_EVERY).await;
+        }
+    }
+
+    async fn register(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
+        let Some(cluster) = services.cluster() else { return Ok(()) };
+        let began = services.clock.now().mono;
+        let mut said = began;
+        loop {
+            let order = Order::Register(self.record.clone());
+            match cluster.order(services, &order, ORDER_WITHIN).await {
+                Ok(OrderAnswer::Registered { epoch }) => {
+                    self.epoch.store(epoch, Ordering::Release);
+                    return Ok(());
+                }
+                Ok(OrderAnswer::Refused { code, message }) => {
+                    let duplicate = ErrorCode::DuplicateBrokerRegistration.code();
+                    let waited = services.clock.now().mono.since(began);
+                    if code != duplicate {
+                        return Err(MembershipError::Refused(message));
+                    }
+                    if waited > DUPLICATE_MAX {
+                        return Err(MembershipError::DuplicateNode { node: self.record.id.0 });
+                    }
+                }
+                Ok(_) | Err(_) => {
+                    let text = "no majority of the controllers is there: waiting for them";
+                    waiting(services, &mut said, text);
+                }
+            }
+            pause(services, RETRY_EVERY).await;
+        }
+    }
+
+    /// Says that this broker is there; `None` where nobody heard it.
+    async fn beat(&self, services: &Arc<Services>, stopping: bool) -> Option<OrderAnswer> {
+        let cluster = services.cluster()?;
+        let beat = Beat {
+            node: self.record.id.0,
+            epoch: self.epoch.load(Ordering::Acquire),
+            applied: services.metadata.image().end().0,
+            stopping,
+        };
+        cluster.order(services, &Order::Beat(beat), Duration::from_secs(1)).await.ok()
+    }
+
+    /// Keeps the session alive until the broker stops.
+    pub(crate) async fn run(self: Arc<Self>, services: Arc<Services>, mut stopping: Stopping) {
+        let configured = services.configuration().broker.node.heartbeat_interval;
+        let every = configured.min(BEAT_EVERY_MAX);
+        loop {
+            let next = services.clock.now().mono.plus(every);
+            tokio::select! {
+                biased;
+                () = stopping.stopped() => return,
+                () = services.clock.sleep_until(next) => {}
+            }
+            let refused = match self.beat(&services, false).await {
+                Some(OrderAnswer::Refused { code, message }) => Some((code, message)),
+                _ => None,
+            };
+            if let Some((code, message)) = refused {
+                tracing::warn!(code, message, "this broker registers again");
+                if let Err(error) = self.register(&services).await {
+                    tracing::error!(%error, "this broker is out of the cluster");
+                }
+            }
+        }
+    }
+
+    /// The last word: this broker leads nothing any more and stops.
+    pub(crate) async fn leave(&self, services: &Arc<Services>) {
+        self.beat(services, true).await;
+    }
+}
+
+async fn pause(services: &Services, span: Duration) {
+    let next = services.clock.now().mono.plus(span);
+    services.clock.sleep_until(next).await;
+}
+
+fn waiting(services: &Services, said: &mut MonoTime, text: &str) {
+    let now = services.clock.now().mono;
+    if now.since(*said) > SAY_EVERY {
+        *said = now;
+        let problems = services.cluster().map(|cluster| cluster.peers.problems());
+        let problems: Vec<String> =
+            problems.unwrap_or_default().iter().map(ToString::to_string).collect();
+        tracing::warn!("{text}; {}", problems.join("; "));
+    }
+}

@@ -1,0 +1,226 @@
+//! Entering a cluster: from bound sockets to a replica of the metadata log.
+//!
+//! Owns: the order: links, forming or joining, log directories, the metadata group. Never: what the log says.
+//! Invariant: log directories are marked with a cluster's id only once that is decided.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use ottla_config::BrokerConfig;
+use ottla_coordinator::forming::{Answer, Asker, Formation};
+use ottla_coordinator::metadata::ControllerSettings;
+use ottla_protocol::model::{NodeId, PartitionId, Uuid};
+use ottla_replication::peer::{Dial, Groups, PeerParts, PeerSettings, Peers};
+use ottla_replication::raft::{Group, GroupId, GroupParts, ReplicaId, tell_driver};
+use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
+use ottla_storage::fs::FileSystem;
+use tokio::task::JoinSet;
+
+use super::addresses::Addresses;
+use super::command::Follower;
+use super::control::Control;
+use super::forming::{Former, FormingError};
+use super::groups::LocalGroups;
+use super::identity::IdentityFile;
+use super::port;
+use super::{Cluster, ClusterParts};
+use crate::clock::Clock;
+use crate::metadata_service::{METADATA_TOPIC_ID, MetadataError, MetadataService};
+use crate::net::listener::BoundListener;
+use crate::services::{RandomSource, Services};
+use crate::stop::Stopping;
+use crate::wiring::flush_options;
+
+/// What a node enters with.
+pub(crate) struct Entry<'a> {
+    pub(crate) config: &'a BrokerConfig,
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) dirs: &'a [std::path::PathBuf],
+    pub(crate) clock: Clock,
+    pub(crate) random: &'a RandomSource,
+    pub(crate) dial: Arc<dyn Dial>,
+    /// The listed controllers.
+    pub(crate) list: Vec<String>,
+    /// Listeners that peers use, bound.
+    pub(crate) ports: Vec<BoundListener>,
+    /// Where this node is reached by its peers.
+    pub(crate) own_address: String,
+}
+
+/// What the rest of the broker is built on.
+pub(crate) struct Entered {
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) metadata: MetadataService,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) control: Arc<Control>,
+    /// Set where the node does not vote.
+    pub(crate) follower: Option<Follower>,
+    /// Filled once clients may use the ports of peers, too.
+    pub(crate) services: Arc<OnceLock<Arc<Services>>>,
+}
+
+/// Why a node is not in its cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    #[error(transparent)]
+    Forming(#[from] FormingError),
+    #[error(transparent)]
+    Identity(#[from] super::identity::IdentityError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error(transparent)]
+    Config(#[from] ottla_config::ConfigError),
+    #[error("the metadata log cannot take part in its group: {0}")]
+    Group(#[from] ottla_replication::raft::GroupError),
+    #[error("the metadata log has no journal: its log directory is out of use")]
+    NoJournal,
+    #[error(transparent)]
+    Journal(#[from] ottla_replication::raft::journal::JournalError),
+}
+
+/// The metadata log's group.
+pub(crate) const METADATA_GROUP: GroupId =
+    GroupId { topic: METADATA_TOPIC_ID, partition: PartitionId(0) };
+
+pub(crate) async fn enter(
+    entry: Entry<'_>,
+    tasks: &mut JoinSet<()>,
+    stopping: &Stopping,
+) -> Result<Entered, EnterError> {
+    let me = NodeId(entry.config.node.node_id);
+    let file = IdentityFile::new(Arc::clone(&entry.fs), entry.dirs.to_vec());
+    let mut identity = file.read(|| entry.random.next_uuid())?;
+    let directories: Vec<Uuid> = entry.dirs.iter().map(|dir| identity.directory(dir)).collect();
+    let directory = directories.first().copied().unwrap_or_default();
+    let incarnation = entry.random.next_u64();
+    let list = entry.list.clone();
+    let card = Answer {
+        node: me.0,
+        directory: directory.as_u128(),
+        incarnation: u128::from(incarnation),
+        list: list.clone(),
+        formation: identity.formation.clone(),
+        wall_ms: entry.clock.now().wall.0,
+    };
+    let control = Control::new(card);
+    let addresses = Addresses::new(me, &entry.config.node.quorum, peer_listeners(entry.config));
+    let groups = Arc::new(Groups::default());
+    let clock = Arc::clone(&entry.clock);
+    let formed = identity.formation.clone();
+    if let Some(formation) = &formed {
+        addresses.formed(formation);
+    }
+    let local = LocalGroups::new(Arc::clone(&groups), Arc::clone(&entry.clock), entry.config);
+    let peers = Peers::start(PeerParts {
+        me,
+        cluster: formed.as_ref().map(|formation| formation.cluster_id.clone()),
+        directories,
+        incarnation,
+        seed: entry.random.next_u64(),
+        dial: Arc::clone(&entry.dial),
+        addresses: addresses.clone(),
+        groups,
+        control: control.clone(),
+        starter: Some(local.clone()),
+        wall: Arc::new(move || clock.now().wall),
+        settings: PeerSettings::default(),
+    });
+    let services = Arc::new(OnceLock::new());
+    for bound in entry.ports {
+        let (peers, services) = (Arc::clone(&peers), Arc::clone(&services));
+        tasks.spawn(port::serve(bound, peers, services, stopping.clone()));
+    }
+    let formation = match formed {
+        Some(formation) => formation,
+        None => {
+            let asker = Asker {
+                node: me,
+                directory,
+                incarnation: Uuid::from_u128(u128::from(incarnation)),
+                list,
+            };
+            let former = Former {
+                peers: &peers,
+                control: &control,
+                file: &file,
+                clock: &entry.clock,
+                random: entry.random,
+            };
+            former.run(&asker, &mut identity).await?
+        }
+    };
+    addresses.formed(&formation);
+    peers.set_cluster(formation.cluster_id.clone());
+    peers.addresses_changed();
+    let who = NodeIdentity {
+        node: me,
+        cluster_id: Some(formation.cluster_id.clone()),
+        new_cluster_id: Uuid::nil(),
+    };
+    let mut ids = entry.dirs.iter().map(|dir| identity.directory(dir));
+    let replicas = Replicas::open(entry.fs, &who, entry.dirs, flush_options(&entry.clock), || {
+        ids.next().unwrap_or_default()
+    })?;
+    let replicas = Arc::new(replicas);
+    local.serve(&peers, &replicas);
+    let settings = ControllerSettings::from_static(entry.config.effective().clone())?;
+    let metadata = MetadataService::open_one_of_several(&replicas, settings, entry.clock.now())?;
+    let (group, voter) =
+        metadata_group(&metadata, &replicas, &peers, &local, &formation, me).await?;
+    metadata.join(Arc::clone(&group));
+    let follower = (!voter).then(|| Follower {
+        node: me.0,
+        directory: group.replica().directory.as_u128(),
+        address: entry.own_address,
+    });
+    let parts = ClusterParts { me, peers, metadata: group, addresses, groups: local };
+    Ok(Entered { replicas, metadata, cluster: Cluster::new(parts), control, follower, services })
+}
+
+/// Listeners by which peers reach a broker: controller listeners, and the brokers' own where a node has none.
+pub(crate) fn peer_listeners(config: &BrokerConfig) -> Vec<String> {
+    let listeners = &config.listeners;
+    let controllers = listeners
+        .listeners
+        .iter()
+        .filter(|listener| listener.role == ottla_config::listener::ListenerRole::Controller);
+    let mut names: Vec<String> = controllers.map(|listener| listener.name.clone()).collect();
+    names.push("CONTROLLER".to_owned());
+    names.push(listeners.inter_broker.clone());
+    names
+}
+
+async fn metadata_group(
+    metadata: &MetadataService,
+    replicas: &Replicas,
+    peers: &Arc<Peers>,
+    local: &LocalGroups,
+    formation: &Formation,
+    me: NodeId,
+) -> Result<(Arc<Group>, bool), EnterError> {
+    let partition = Arc::clone(metadata.partition());
+    let directory = replicas.directory_of(partition.name()).unwrap_or_default();
+    let replica = ReplicaId { node: me, directory };
+    let journal = replicas.journal_of(partition.name()).ok_or(EnterError::NoJournal)??;
+    let parts =
+        GroupParts { id: METADATA_GROUP, replica, partition, journal, settings: local.settings() };
+    let group = Group::start(parts, peers.network(METADATA_GROUP)).await?;
+    let voters: BTreeSet<ReplicaId> = formation
+        .voters
+        .iter()
+        .map(|voter| ReplicaId {
+            node: NodeId(voter.node),
+            directory: Uuid::from_u128(voter.directory),
+        })
+        .collect();
+    let voter = voters.contains(&replica);
+    group.set_preference(voters.iter().map(|voter| voter.node).collect());
+    if voter {
+        group.initialize(voters).await?;
+    }
+    tell_driver(&group, peers.groups());
+    peers.groups().insert(METADATA_GROUP, group.clone());
+    Ok((group, voter))
+}

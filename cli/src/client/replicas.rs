@@ -1,0 +1,171 @@
+//! Requests about replicas: moves, elections, the quorum, brokers that leave.
+//!
+//! Owns: building these requests and reading their answers. Never: decides where a replica goes.
+
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::{
+    AlterPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
+    ElectLeadersRequest, ListPartitionReassignmentsRequest, TopicName, UnregisterBrokerRequest,
+};
+use ottla_protocol::error_code::ErrorCode;
+
+use super::error::ClientError;
+use super::offsets::Partition;
+use super::{Client, text};
+
+/// What a broker said about one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) partition: Partition,
+    pub(crate) code: ErrorCode,
+    pub(crate) words: Option<String>,
+}
+
+/// A move that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) partition: Partition,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) adding: Vec<i32>,
+    pub(crate) removing: Vec<i32>,
+}
+
+fn timeout_ms(client: &Client) -> i32 {
+    i32::try_from(client.deadline().left().as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Starts moves; no replicas cancels one.
+pub(crate) async fn reassign(
+    client: &Client,
+    wanted: &[(Partition, Option<Vec<i32>>)],
+) -> Result<Vec<Answer>, ClientError> {
+    let timeout = timeout_ms(client);
+    let topics: Vec<ReassignableTopic> = wanted
+        .iter()
+        .map(|((topic, index), replicas)| {
+            let replicas = replicas.as_ref().map(|ids| ids.iter().map(|id| (*id).into()).collect());
+            let partition = ReassignablePartition::default()
+                .with_partition_index(*index)
+                .with_replicas(replicas);
+            ReassignableTopic::default()
+                .with_name(TopicName(text(topic)))
+                .with_partitions(vec![partition])
+        })
+        .collect();
+    let response = client
+        .any::<AlterPartitionReassignmentsRequest>(|_| {
+            AlterPartitionReassignmentsRequest::default()
+                .with_timeout_ms(timeout)
+                .with_topics(topics.clone())
+        })
+        .await?;
+    let all = ErrorCode::from_code(response.error_code);
+    if !all.is_none() {
+        let words = response.error_message.map(|words| words.to_string());
+        let answer = |(partition, _): &(Partition, _)| Answer {
+            partition: partition.clone(),
+            code: all,
+            words: words.clone(),
+        };
+        return Ok(wanted.iter().map(answer).collect());
+    }
+    let answers = response.responses.into_iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        topic.partitions.into_iter().map(move |partition| Answer {
+            partition: (name.clone(), partition.partition_index),
+            code: ErrorCode::from_code(partition.error_code),
+            words: partition.error_message.map(|words| words.to_string()),
+        })
+    });
+    Ok(answers.collect())
+}
+
+/// Moves that are under way, by topic and partition.
+pub(crate) async fn moves(client: &Client) -> Result<Vec<Move>, ClientError> {
+    let timeout = timeout_ms(client);
+    let response = client
+        .any::<ListPartitionReassignmentsRequest>(|_| {
+            ListPartitionReassignmentsRequest::default().with_timeout_ms(timeout).with_topics(None)
+        })
+        .await?;
+    let ids = |nodes: Vec<kafka_protocol::messages::BrokerId>| {
+        nodes.into_iter().map(|node| node.0).collect::<Vec<i32>>()
+    };
+    let mut moves: Vec<Move> = response
+        .topics
+        .into_iter()
+        .flat_map(|topic| {
+            let name = topic.name.to_string();
+            topic.partitions.into_iter().map(move |partition| Move {
+                partition: (name.clone(), partition.partition_index),
+                replicas: ids(partition.replicas),
+                adding: ids(partition.adding_replicas),
+                removing: ids(partition.removing_replicas),
+            })
+        })
+        .collect();
+    moves.sort_by(|left, right| left.partition.cmp(&right.partition));
+    Ok(moves)
+}
+
+/// Gives leadership to preferred replicas.
+pub(crate) async fn elect_preferred(
+    client: &Client,
+    partitions: &[Partition],
+) -> Result<Vec<Answer>, ClientError> {
+    let timeout = timeout_ms(client);
+    let topics: Vec<TopicPartitions> = partitions
+        .iter()
+        .map(|(topic, index)| {
+            TopicPartitions::default()
+                .with_topic(TopicName(text(topic)))
+                .with_partitions(vec![*index])
+        })
+        .collect();
+    let response = client
+        .any::<ElectLeadersRequest>(|_| {
+            ElectLeadersRequest::default()
+                .with_timeout_ms(timeout)
+                .with_topic_partitions(Some(topics.clone()))
+        })
+        .await?;
+    let answers = response.replica_election_results.into_iter().flat_map(|topic| {
+        let name = topic.topic.to_string();
+        topic.partition_result.into_iter().map(move |partition| Answer {
+            partition: (name.clone(), partition.partition_id),
+            code: ErrorCode::from_code(partition.error_code),
+            words: partition.error_message.map(|words| words.to_string()),
+        })
+    });
+    Ok(answers.collect())
+}
+
+/// The metadata quorum as its leader sees it.
+pub(crate) async fn quorum(client: &Client) -> Result<DescribeQuorumResponse, ClientError> {
+    let topic = TopicData::default()
+        .with_topic_name(TopicName(text("__cluster_metadata")))
+        .with_partitions(vec![PartitionData::default()]);
+    client
+        .any::<DescribeQuorumRequest>(|_| {
+            DescribeQuorumRequest::default().with_topics(vec![topic.clone()])
+        })
+        .await
+}
+
+/// Takes a broker out of the cluster.
+pub(crate) async fn unregister(
+    client: &Client,
+    id: i32,
+) -> Result<(ErrorCode, Option<String>), ClientError> {
+    let response = client
+        .any::<UnregisterBrokerRequest>(|_| {
+            UnregisterBrokerRequest::default().with_broker_id(id.into())
+        })
+        .await?;
+    let words = response.error_message.map(|words| words.to_string());
+    Ok((ErrorCode::from_code(response.error_code), words))
+}

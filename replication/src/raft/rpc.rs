@@ -1,0 +1,202 @@
+//! A group as the links between brokers see it.
+//!
+//! Owns: handing requests to the instance in the order of their first polls, the in-sync replicas, the form
+//! of a snapshot on the wire. Never: elections or retries (the driver's).
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use ottla_protocol::model::{NodeId, Now, Offset};
+
+use super::{Batch, Group, Payload, ReplicaId, Snapshot, SnapshotContent, TypeConfig, check_batch};
+use crate::peer::{
+    GroupAnswer, GroupFault, GroupLeadership, GroupRpc, IncomingSnapshot, SnapshotSink,
+    SnapshotSource,
+};
+
+fn fault(error: impl std::fmt::Display) -> GroupFault {
+    GroupFault(error.to_string())
+}
+
+impl Group {
+    /// Says in which order replicas should lead: the nodes of them, the preferred one first.
+    pub fn set_preference(&self, nodes: Vec<NodeId>) {
+        *self.preference.lock() = nodes;
+    }
+
+    /// The clocks that the group goes by.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.log.now()
+    }
+}
+
+impl GroupRpc for Group {
+    fn replica(&self) -> ReplicaId {
+        Self::replica(self)
+    }
+
+    fn leadership(&self) -> GroupLeadership {
+        let of = Self::leadership(self);
+        GroupLeadership { epoch: of.epoch, leader: of.leader, here: of.here }
+    }
+
+    fn preference(&self) -> Vec<NodeId> {
+        self.preference.lock().clone()
+    }
+
+    fn isr(&self) -> Vec<NodeId> {
+        let now = self.now().mono;
+        let mut nodes = vec![Self::replica(self).node];
+        for follower in self.followers() {
+            let fresh = follower.caught_up.is_some_and(|at| now.since(at) <= self.lag_max);
+            if follower.voter && fresh {
+                nodes.push(follower.replica.node);
+            }
+        }
+        nodes.sort_unstable();
+        nodes
+    }
+
+    fn append_entries(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> GroupAnswer<AppendEntriesResponse<TypeConfig>> {
+        let raft = self.raft.clone();
+        Box::pin(async move {
+            for entry in &request.entries {
+                if let Payload::Batch(Batch::Received(bytes)) = &entry.payload {
+                    check_batch(bytes, entry.term.term).map_err(fault)?;
+                }
+            }
+            raft.append_entries(request).await.map_err(fault)
+        })
+    }
+
+    fn vote(&self, request: VoteRequest<TypeConfig>) -> GroupAnswer<VoteResponse<TypeConfig>> {
+        let raft = self.raft.clone();
+        Box::pin(async move { raft.vote(request).await.map_err(fault) })
+    }
+
+    fn pre_vote(&self, request: VoteRequest<TypeConfig>) -> GroupAnswer<VoteResponse<TypeConfig>> {
+        let raft = self.raft.clone();
+        Box::pin(async move { raft.pre_vote(request).await.map_err(fault) })
+    }
+
+    fn transfer_leader(
+        &self,
+        request: TransferLeaderRequest<TypeConfig>,
+    ) -> GroupAnswer<TransferLeaderResponse<TypeConfig>> {
+        let raft = self.raft.clone();
+        Box::pin(async move { raft.handle_transfer_leader(request).await.map_err(fault) })
+    }
+
+    fn batches(&self, base: Offset, end: Offset) -> io::Result<Vec<Bytes>> {
+        self.partition().batches(base, end)
+    }
+
+    fn snapshot_sink(&self, snapshot: IncomingSnapshot) -> io::Result<Box<dyn SnapshotSink>> {
+        let content = SnapshotContent::read(snapshot.head)?;
+        Ok(Box::new(Sink {
+            raft: self.raft.clone(),
+            vote: snapshot.vote,
+            snapshot: Snapshot { meta: snapshot.meta, snapshot: content },
+        }))
+    }
+
+    fn elect(&self) -> futures_util::future::BoxFuture<'static, ()> {
+        let (raft, id) = (self.raft.clone(), self.id());
+        Box::pin(async move {
+            if let Err(error) = raft.trigger().elect(true).await {
+                tracing::debug!(group = %id, %error, "no election");
+            }
+        })
+    }
+
+    fn peer_up(&self, node: NodeId) -> futures_util::future::BoxFuture<'static, ()> {
+        let (raft, id) = (self.raft.clone(), self.id());
+        let members = self.membership();
+        let replicas: Vec<ReplicaId> =
+            members.nodes().map(|(id, _)| *id).filter(|of| of.node == node).collect();
+        Box::pin(async move {
+            if let Err(error) = raft.trigger().reset_backoff(replicas).await {
+                tracing::debug!(group = %id, %error, "no retry");
+            }
+        })
+    }
+}
+
+struct Sink {
+    raft: super::Raft,
+    vote: super::Vote,
+    snapshot: Snapshot,
+}
+
+impl SnapshotSink for Sink {
+    fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        // Only the head says anything yet.
+        match bytes.len() {
+            0 => Ok(()),
+            len => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{len} bytes too many"))),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> GroupAnswer<SnapshotResponse<TypeConfig>> {
+        Box::pin(async move {
+            self.raft.install_full_snapshot(self.vote, self.snapshot).await.map_err(fault)
+        })
+    }
+}
+
+/// Length of a head: two offsets.
+const HEAD: usize = 16;
+
+impl SnapshotContent {
+    fn read(mut head: Bytes) -> io::Result<Self> {
+        if head.len() != HEAD {
+            let text = format!("a snapshot's head has {} bytes instead of {HEAD}", head.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(Self { next: Offset(head.get_i64()), log_start: Offset(head.get_i64()) })
+    }
+}
+
+impl SnapshotSource for SnapshotContent {
+    fn head(&self) -> Bytes {
+        let mut head = BytesMut::with_capacity(HEAD);
+        head.put_i64(self.next.0);
+        head.put_i64(self.log_start.0);
+        head.freeze()
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn read(&mut self, _at: u64, _bytes_max: usize) -> io::Result<Bytes> {
+        Ok(Bytes::new())
+    }
+}
+
+/// Tells the driver of every change of a group's leadership.
+pub fn tell_driver(group: &Group, groups: &Arc<crate::peer::Groups>) {
+    let groups = Arc::clone(groups);
+    group.on_leadership(Arc::new(move |_, _| groups.changed()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshots_head_is_read_as_it_was_written() {
+        let content = SnapshotContent { next: Offset(7), log_start: Offset(3) };
+        assert_eq!(SnapshotContent::read(content.head()).ok(), Some(content));
+        assert!(SnapshotContent::read(Bytes::from_static(b"short")).is_err());
+    }
+}

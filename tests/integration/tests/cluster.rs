@@ -1,0 +1,227 @@
+//! Three brokers as one cluster: what was acknowledged stays, whoever dies.
+//!
+//! Owns: the cluster's promises, over sockets. Never: what single brokers do.
+
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+use std::time::{Duration, Instant};
+
+use ottla_differential::connection::{Connection, Reply, open_response};
+use ottla_harness::TestCluster;
+use serde_json::{Value, json};
+
+fn logged() {
+    let levels = std::env::var("OTTLA_LOG").unwrap_or_default();
+    if !levels.is_empty() {
+        let out = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
+        let _set_before = out.with_test_writer().try_init();
+    }
+}
+
+async fn three() -> TestCluster {
+    logged();
+    let builder = TestCluster::builder().brokers(3);
+    builder.topic_with("t", |topic| topic.partitions(3).replicas(3)).start().await.unwrap()
+}
+
+async fn values(cluster: &TestCluster, topic: &str) -> Vec<String> {
+    let records = cluster.records(topic).await.unwrap();
+    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
+    let mut values: Vec<String> = records.into_iter().map(|record| text(record.value)).collect();
+    values.sort();
+    values
+}
+
+#[tokio::test]
+async fn records_outlive_the_leader_that_took_them() {
+    let mut cluster = three().await;
+    cluster.produce("t", 0, &[(b"k", b"a")]).await.unwrap();
+    let leader = cluster.leader("t", 0).await.unwrap();
+    cluster.kill(leader);
+    assert_eq!(cluster.produce("t", 0, &[(b"k", b"b")]).await.unwrap(), 1);
+    assert_ne!(cluster.leader("t", 0).await.unwrap(), leader);
+    cluster.start_node(leader).await.unwrap();
+    cluster.produce("t", 0, &[(b"k", b"c")]).await.unwrap();
+    assert_eq!(values(&cluster, "t").await, ["a", "b", "c"]);
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const PRODUCE: i16 = 0;
+const METADATA: i16 = 3;
+const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
+const FIND_COORDINATOR: i16 = 10;
+const CREATE_TOPICS: i16 = 19;
+const ALTER_REASSIGNMENTS: i16 = 45;
+const LIST_REASSIGNMENTS: i16 = 46;
+const DESCRIBE_QUORUM: i16 = 55;
+
+/// One request on a connection of its own.
+fn ask(address: &str, key: i16, version: i16, body: &Value) -> Value {
+    let mut connection = Connection::open(address).unwrap();
+    let correlation = connection.send(key, version, body).unwrap();
+    match connection.receive(PATIENCE).unwrap() {
+        Reply::Answer(frame) => open_response(key, version, correlation, &frame).unwrap(),
+        other => panic!("key {key} v{version}: {other:?}"),
+    }
+}
+
+/// Asks until the answer is as wanted.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn create(address: &str, name: &str, replicas: i16) -> Value {
+    let topic = json!({
+        "Name": name, "NumPartitions": 1, "ReplicationFactor": replicas, "Assignments": [], "Configs": [],
+    });
+    let body = json!({"Topics": [topic], "timeoutMs": 30_000, "validateOnly": false});
+    ask(address, CREATE_TOPICS, 5, &body)["Topics"][0]["ErrorCode"].clone()
+}
+
+fn partition_of(address: &str, topic: &str) -> Option<Value> {
+    let body = json!({
+        "Topics": [{"Name": topic}],
+        "AllowAutoTopicCreation": false,
+        "IncludeClusterAuthorizedOperations": false,
+        "IncludeTopicAuthorizedOperations": false,
+    });
+    let answer = ask(address, METADATA, 8, &body);
+    let topic = answer["Topics"][0].clone();
+    (topic["ErrorCode"] == 0).then(|| topic["Partitions"][0].clone())
+}
+
+fn other_than(cluster: &TestCluster, nodes: &[i32]) -> i32 {
+    cluster.running().into_iter().find(|node| !nodes.contains(node)).unwrap()
+}
+
+#[tokio::test]
+async fn any_broker_passes_a_topic_on_to_the_controller_and_shows_it_then() {
+    let cluster = three().await;
+    let controller = cluster.controller().await.unwrap();
+    let other = other_than(&cluster, &[controller]);
+    assert_eq!(create(cluster.address_of(other), "u", 3), 0);
+    assert!(
+        partition_of(cluster.address_of(other), "u").is_some(),
+        "at once, where it was asked for"
+    );
+    assert_eq!(create(cluster.address_of(other), "u", 3), 36, "TOPIC_ALREADY_EXISTS");
+    cluster.produce("u", 0, &[(b"k", b"v")]).await.unwrap();
+    assert_eq!(values(&cluster, "u").await, ["v"]);
+}
+
+#[tokio::test]
+async fn another_controller_goes_on_where_one_died() {
+    let mut cluster = three().await;
+    let controller = cluster.controller().await.unwrap();
+    cluster.kill(controller);
+    let other = other_than(&cluster, &[]);
+    let code = until("a topic", || {
+        let code = create(cluster.address_of(other), "u", 2);
+        // The broker that died is placed upon until it is fenced, or nobody decides yet.
+        (code == 0 || code == 36).then_some(code)
+    });
+    assert!(code == 0 || code == 36, "{code}");
+    assert_ne!(cluster.controller().await.unwrap(), controller);
+    cluster.start_node(controller).await.unwrap();
+    assert!(partition_of(cluster.address_of(controller), "u").is_some());
+    let topics =
+        json!([{"TopicName": "__cluster_metadata", "Partitions": [{"PartitionIndex": 0}]}]);
+    let quorum =
+        ask(cluster.address_of(controller), DESCRIBE_QUORUM, 1, &json!({"Topics": topics}));
+    let voters = &quorum["Topics"][0]["Partitions"][0]["CurrentVoters"];
+    assert_eq!(voters.as_array().unwrap().len(), 3, "{quorum}");
+}
+
+#[tokio::test]
+async fn the_wrong_broker_names_the_leader() {
+    let cluster = three().await;
+    let leader = cluster.leader("t", 0).await.unwrap();
+    let other = other_than(&cluster, &[leader]);
+    let body = json!({
+        "TransactionalId": null, "Acks": -1, "TimeoutMs": 1000,
+        "TopicData": [{"Name": "t", "PartitionData": [{"Index": 0, "Records": ""}]}],
+    });
+    let answer = ask(cluster.address_of(other), PRODUCE, 10, &body);
+    let partition = &answer["Responses"][0]["PartitionResponses"][0];
+    assert_eq!(partition["ErrorCode"], 6, "{answer}");
+    assert_eq!(partition["CurrentLeader"]["LeaderId"], leader, "{answer}");
+    assert_eq!(answer["NodeEndpoints"][0]["NodeId"], leader, "{answer}");
+}
+
+#[tokio::test]
+async fn committed_offsets_outlive_their_coordinator() {
+    let mut cluster = three().await;
+    let find = |address: &str| {
+        let answer =
+            ask(address, FIND_COORDINATOR, 4, &json!({"KeyType": 0, "CoordinatorKeys": ["g"]}));
+        let of = answer["Coordinators"][0].clone();
+        (of["ErrorCode"] == 0)
+            .then(|| (of["NodeId"].as_i64().unwrap(), format!("127.0.0.1:{}", of["Port"])))
+    };
+    let first = cluster.address_of(1).to_owned();
+    let (coordinator, address) = until("a coordinator", || find(&first));
+    let commit = json!({
+        "GroupId": "g", "GenerationIdOrMemberEpoch": -1, "MemberId": "", "GroupInstanceId": null,
+        "Topics": [{"Name": "t", "Partitions": [{
+            "PartitionIndex": 0, "CommittedOffset": 42, "CommittedLeaderEpoch": -1,
+            "CommittedMetadata": "",
+        }]}],
+    });
+    until("a commit", || {
+        let answer = ask(&address, OFFSET_COMMIT, 7, &commit);
+        (answer["Topics"][0]["Partitions"][0]["ErrorCode"] == 0).then_some(())
+    });
+    cluster.kill(i32::try_from(coordinator).unwrap());
+    let survivor = cluster.address_of(other_than(&cluster, &[])).to_owned();
+    let fetch = json!({
+        "GroupId": "g", "Topics": [{"Name": "t", "PartitionIndexes": [0]}], "RequireStable": true,
+    });
+    let offset = until("the offset", || {
+        let (_, address) = find(&survivor).filter(|(node, _)| *node != coordinator)?;
+        let answer = ask(&address, OFFSET_FETCH, 7, &fetch);
+        (answer["ErrorCode"] == 0)
+            .then(|| answer["Topics"][0]["Partitions"][0]["CommittedOffset"].clone())
+    });
+    assert_eq!(offset, 42);
+}
+
+#[tokio::test]
+async fn a_partition_grows_from_one_replica_to_three_and_shrinks_again() {
+    let mut cluster = three().await;
+    assert_eq!(create(cluster.address_of(1), "solo", 1), 0);
+    cluster.produce("solo", 0, &[(b"k", b"a")]).await.unwrap();
+    let first = cluster.leader("solo", 0).await.unwrap();
+    let reassign = |cluster: &TestCluster, replicas: &[i32]| {
+        let address = cluster.address_of(other_than(cluster, &[])).to_owned();
+        let body = json!({"TimeoutMs": 30_000, "Topics": [{
+            "Name": "solo", "Partitions": [{"PartitionIndex": 0, "Replicas": replicas}],
+        }]});
+        let answer = ask(&address, ALTER_REASSIGNMENTS, 0, &body);
+        assert_eq!(answer["Responses"][0]["Partitions"][0]["ErrorCode"], 0, "{answer}");
+        until("the end of the move", || {
+            let all = json!({"TimeoutMs": 30_000, "Topics": null});
+            let under_way = ask(&address, LIST_REASSIGNMENTS, 0, &all);
+            under_way["Topics"].as_array().unwrap().is_empty().then_some(())
+        });
+    };
+    let (second, third) = (first % 3 + 1, (first + 1) % 3 + 1);
+    reassign(&cluster, &[first, second, third]);
+    cluster.produce("solo", 0, &[(b"k", b"b")]).await.unwrap();
+    cluster.kill(first);
+    cluster.produce("solo", 0, &[(b"k", b"c")]).await.unwrap();
+    cluster.start_node(first).await.unwrap();
+    assert_eq!(values(&cluster, "solo").await, ["a", "b", "c"]);
+    reassign(&cluster, &[second]);
+    cluster.produce("solo", 0, &[(b"k", b"d")]).await.unwrap();
+    assert_eq!(cluster.leader("solo", 0).await.unwrap(), second);
+    assert_eq!(values(&cluster, "solo").await, ["a", "b", "c", "d"]);
+}
