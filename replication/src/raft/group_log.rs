@@ -96,6 +96,8 @@ pub(crate) struct GroupLog {
     pub(super) built: Mutex<Option<(Point, StoredMembership)>>,
     /// Entries of terms up to this one may have been acknowledged here and be lost.
     suspect: Option<u64>,
+    /// The newest entry without a batch, in the journal.
+    recordless: Mutex<Place>,
     /// Why the instance ended by itself.
     failure: Mutex<Option<String>>,
 }
@@ -197,6 +199,7 @@ impl GroupLog {
             snapshot_target: Mutex::new(None),
             built: Mutex::new(None),
             suspect: records.suspect,
+            recordless: Mutex::default(),
             failure: Mutex::new(None),
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
@@ -342,12 +345,12 @@ impl GroupLog {
             self.note_appended(term);
             match entry.payload {
                 Payload::Batch(Batch::Received(bytes)) => {
-                    self.durable_before_batch(place).await?;
+                    self.durable_before_batch().await?;
                     self.append_received(term, &bytes)?;
                     appended = true;
                 }
                 Payload::Batch(Batch::Proposed(turn)) => {
-                    self.durable_before_batch(place).await?;
+                    self.durable_before_batch().await?;
                     match self.append_proposed(term, &turn)? {
                         Standing::Batch => appended = true,
                         Standing::Recordless => {
@@ -372,10 +375,11 @@ impl GroupLog {
     }
 
     /// What stands in the journal before a batch has to be durable before it.
-    async fn durable_before_batch(&self, place: Place) -> io::Result<()> {
+    async fn durable_before_batch(&self) -> io::Result<()> {
         if Defect::RecordlessNotSynced.is_active() {
             return Ok(());
         }
+        let place = *self.recordless.lock();
         self.journal.durable(place).await
     }
 
@@ -429,6 +433,7 @@ impl GroupLog {
         };
         let entry = Recordless { term, follows, kind: kind.clone() };
         let place = self.journal.write(&[Record::Recordless(self.id, index, entry)])?;
+        *self.recordless.lock() = place;
         self.map.lock().push_recordless(term, kind);
         Ok(place)
     }

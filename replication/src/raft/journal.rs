@@ -36,7 +36,7 @@ use state::State;
 pub const FILE_NAME: &str = "replica-journal";
 const FRESH_NAME: &str = "replica-journal.tmp";
 /// A file is rewritten once it is this long and twice as long as what it says.
-const REWRITE_BYTES: u64 = 1 << 20;
+const REWRITE_BYTES: u64 = if cfg!(test) { 2048 } else { 1 << 20 };
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]

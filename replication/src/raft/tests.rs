@@ -4,6 +4,7 @@
 //! `OTTLA_SEED=<seed> cargo test -p ottla-replication <test>`.
 
 mod cluster;
+mod crashes;
 mod faults;
 mod network;
 mod scenarios;

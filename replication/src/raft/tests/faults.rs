@@ -319,11 +319,6 @@ fn an_acknowledgement_before_the_sync_is_found() {
 }
 
 #[test]
-fn a_vote_that_is_not_synced_is_found() {
-    finds(Defect::VoteNotSynced, 200);
-}
-
-#[test]
 fn a_missing_dedup_is_found() {
     finds(Defect::NoDedup, 200);
 }
@@ -331,9 +326,4 @@ fn a_missing_dedup_is_found() {
 #[test]
 fn a_cut_at_damage_that_was_acknowledged_is_found() {
     finds(Defect::CutDamage, 200);
-}
-
-#[test]
-fn recordless_entries_that_are_not_synced_are_found() {
-    finds(Defect::RecordlessNotSynced, 200);
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::VoteRequest;
 use ottla_protocol::model::Offset;
 use ottla_storage::LogSettings;
 
 use super::cluster::{Cluster, batch, replica, simulate, submit};
 use crate::partition::{Outcome, Until};
+use crate::raft::Vote;
 use crate::raft::defects::Defect;
 
 #[test]
@@ -137,6 +140,42 @@ fn a_leader_that_restarts_does_not_go_on_in_its_term() {
     let with_it = simulate(leads_after_a_restart());
     Defect::activate(None);
     assert!(with_it, "the setting is what does it");
+}
+
+/// Whether a voter that crashed after its vote gave it again, to another.
+async fn votes_twice(seed: u64) -> bool {
+    let mut cluster = Cluster::formed(seed).await;
+    let leader = cluster.leader().await;
+    cluster.produce(leader, "one").await;
+    cluster.quiet();
+    // Until no lease forbids a vote.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let voter = (leader + 1) % 3;
+    let last = cluster.group(leader).raft().metrics().borrow_watched().last_applied;
+    let term = 50;
+    let ask = |candidate: i32| VoteRequest::new(Vote::new(term, replica(candidate)), last);
+    let first = cluster.group(voter).vote(ask(11)).await.unwrap();
+    assert!(first.vote_granted, "{first}");
+    cluster.crash(voter);
+    cluster.start(voter).await.unwrap();
+    cluster.quiet();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let second = cluster.group(voter).vote(ask(12)).await.unwrap();
+    second.vote_granted
+}
+
+#[test]
+fn a_vote_survives_a_crash() {
+    for seed in 0..8 {
+        assert!(!simulate(votes_twice(seed)), "seed {seed}");
+    }
+    let found = (0..8).any(|seed| {
+        Defect::activate(Some(Defect::VoteNotSynced));
+        let twice = simulate(votes_twice(seed));
+        Defect::activate(None);
+        twice
+    });
+    assert!(found, "a vote that is not synced is not seen");
 }
 
 #[test]

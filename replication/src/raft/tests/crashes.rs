@@ -1,0 +1,207 @@
+//! A replica's log and journal together through a crash at every call to the disk: what is found again is a
+//! beginning of what was appended, every entry at its index and offsets, and nothing durable is missing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use openraft::storage::IOFlushed;
+use openraft::type_config::TypeConfigExt;
+use ottla_config::topic::Durability;
+use ottla_protocol::model::{
+    LeaderEpoch, MonoTime, NodeId, Now, Offset, Timestamp, TopicPartition,
+};
+use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
+use ottla_storage::fs::FileSystem;
+use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+use ottla_storage::{AfterRecoveryPoint, LogResources, LogSettings, OpenContext, PartitionLog};
+
+use super::cluster::{GROUP, batch, home, replica, simulate};
+use crate::partition::{Copies, Partition, PartitionParts};
+use crate::raft::defects::Defect;
+use crate::raft::group_log::GroupLog;
+use crate::raft::journal::{Journal, Point};
+use crate::raft::{Batch, Committed, Entry, Payload, TypeConfig};
+
+const STEPS: u64 = 14;
+
+fn now() -> Now {
+    Now {
+        mono: MonoTime::from_start(std::time::Duration::ZERO),
+        wall: Timestamp(1_700_000_000_000),
+    }
+}
+
+async fn open(fs: &SimFileSystem) -> Result<(Arc<GroupLog>, FlushCoordinator), String> {
+    let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    let dir = Path::new("/data");
+    // File after file, so that a crash comes between their syncs.
+    let policy = SyncPolicy { single_max: 100, single_limit: 100 };
+    let flusher = FlushCoordinator::manual(Arc::clone(&fs), dir.into(), policy);
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let journal =
+        Journal::open(Arc::clone(&fs), dir, flusher.clone()).map_err(|error| text(&error))?;
+    let known = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
+    let context = OpenContext {
+        recovery_point: known,
+        after_recovery_point: AfterRecoveryPoint::Cut,
+        ..OpenContext::new(now(), LogResources::new(8, 1 << 20))
+    };
+    let path = dir.join("topic-0");
+    fs.create_dir_all(&path).map_err(|error| text(&error))?;
+    let settings = LogSettings { segment_bytes: 400, ..LogSettings::default() };
+    let (mut log, _) = PartitionLog::open(Arc::clone(&fs), path, settings, &context)
+        .map_err(|error| text(&error))?;
+    log.flush_now().map_err(|error| text(&error))?;
+    fs.sync_dir(dir).map_err(|error| text(&error))?;
+    let partition = Partition::new(PartitionParts {
+        name: TopicPartition::new("topic", 0),
+        topic_id: GROUP.topic,
+        node: NodeId(1),
+        log,
+        epoch: LeaderEpoch(0),
+        copies: Copies::Several,
+        durability: Durability::Fsync,
+        home: home(&flusher),
+        flush_is_free: false,
+    });
+    let recovered = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(now));
+    let flushing = async {
+        loop {
+            flusher.flush_pending();
+            tokio::task::yield_now().await;
+        }
+    };
+    let log = tokio::select! {
+        log = recovered => log.map_err(|error| text(&error))?,
+        () = flushing => unreachable!("it flushes for ever"),
+    };
+    Ok((log, flusher))
+}
+
+/// What stands at each index: terms rise now and then, with a blank entry, as leaders do.
+fn points() -> Vec<Point> {
+    let mut end = Offset::ZERO;
+    (0..STEPS)
+        .map(|index| {
+            if index % 3 != 0 {
+                end = end.next();
+            }
+            Point { index, term: index / 3 + 1, end }
+        })
+        .collect()
+}
+
+fn entry(index: u64) -> Entry {
+    let points = points();
+    let Point { term, end, .. } = points[index as usize];
+    let payload = if index % 3 == 0 {
+        Payload::Blank
+    } else {
+        let batch = batch(None, &format!("value {index}"));
+        let mut bytes = batch.header.assign(end.plus(-1), LeaderEpoch(term as i32)).to_vec();
+        bytes.extend_from_slice(&batch.payload);
+        Payload::Batch(Batch::Received(bytes.into()))
+    };
+    Entry { term: Committed::new(term), index, payload }
+}
+
+/// Appends until the power fails; how many entries Raft was told of as durable.
+async fn append(fs: &SimFileSystem) -> u64 {
+    let Ok((log, flusher)) = open(fs).await else { return 0 };
+    let mut told = Vec::new();
+    let mut index = 0;
+    while index < STEPS {
+        // A request brings two entries or three.
+        let upto = (index + 2 + index % 2).min(STEPS);
+        let (sender, receiver) = TypeConfig::oneshot();
+        told.push((upto, receiver));
+        let appending = log.append((index..upto).map(entry), IOFlushed::signal(sender));
+        let flushing = async {
+            // A while later, so that writes wait for each other.
+            tokio::task::yield_now().await;
+            loop {
+                flusher.flush_pending();
+                tokio::task::yield_now().await;
+            }
+        };
+        let appended = tokio::select! {
+            biased;
+            appended = appending => appended,
+            () = flushing => unreachable!("it flushes for ever"),
+        };
+        if appended.is_err() {
+            break;
+        }
+        index = upto;
+    }
+    flusher.flush_pending();
+    let mut durable = 0;
+    for (upto, mut receiver) in told {
+        if let Ok(Ok(())) = receiver.try_recv() {
+            durable = upto;
+        }
+    }
+    durable
+}
+
+/// The first thing that was not true after a crash at any call.
+fn crash_everywhere() -> Result<(), String> {
+    simulate(async {
+        let calls = {
+            let fs = disk(0);
+            let before = fs.calls();
+            assert_eq!(append(&fs).await, STEPS);
+            fs.calls() - before
+        };
+        for call in 0..calls {
+            for seed in 0..4 {
+                let fs = disk(seed ^ call << 8);
+                fs.power_off_at(fs.calls() + call);
+                let durable = append(&fs).await;
+                fs.crash();
+                let at = format!("call {call}, seed {seed}, {durable} durable");
+                let (log, _) = open(&fs).await.map_err(|error| format!("{at}: {error}"))?;
+                let found: Vec<Point> =
+                    log.with_map(|map| (0..map.next()).filter_map(|i| map.point(i)).collect());
+                if !points().starts_with(&found) {
+                    return Err(format!("{at}: {found:?}"));
+                }
+                if (found.len() as u64) < durable {
+                    return Err(format!("{at}: only {} are left", found.len()));
+                }
+                if log.may_vote() != log.journal.group(GROUP).is_none_or(|g| g.suspect.is_none()) {
+                    return Err(format!("{at}: distrust without damage"));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn disk(seed: u64) -> SimFileSystem {
+    let fs = SimFileSystem::new(seed, SimOptions::default());
+    fs.create_dir_all(Path::new("/data")).unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs
+}
+
+#[test]
+fn every_entry_is_at_its_index_after_a_crash_at_every_call() {
+    crash_everywhere().unwrap();
+}
+
+#[test]
+fn a_recordless_entry_that_is_not_waited_for_is_found() {
+    Defect::activate(Some(Defect::RecordlessNotSynced));
+    let found = crash_everywhere();
+    Defect::activate(None);
+    assert!(found.is_err(), "the crash tests do not see it");
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_found() {
+    Defect::activate(Some(Defect::AckBeforeSync));
+    let found = crash_everywhere();
+    Defect::activate(None);
+    assert!(found.is_err(), "the crash tests do not see it");
+}
