@@ -130,7 +130,10 @@ impl Cluster {
             let controller = self.controller();
             let done = match controller.node {
                 Some(node) if node == self.me && controller.here => {
-                    controller::carry_out(services, self.me, order.clone()).await
+                    let done = controller::carry_out(services, self.me, order.clone());
+                    // Without a majority nothing is ever committed.
+                    let done = tokio::time::timeout(CALL_MAX, done).await;
+                    done.unwrap_or(Err(ErrorCode::NotController))
                 }
                 Some(node) if node != self.me => {
                     let called = self.peers.call(node, ORDER, body.clone(), CALL_MAX).await;
@@ -141,6 +144,8 @@ impl Cluster {
                 _ => Err(ErrorCode::NotController),
             };
             let error = match done {
+                // What is refused changes nothing that could be waited for.
+                Ok(Done { answer: answer @ OrderAnswer::Refused { .. }, .. }) => return Ok(answer),
                 Ok(Done { offset, answer }) => {
                     services.metadata.applied(Offset(offset)).await;
                     return Ok(answer);

@@ -369,12 +369,19 @@ async fn take_part(
     if let Some(every) = services.configuration().broker.node.leader_rebalance {
         tasks.spawn(groups::prefer(Arc::clone(services), every, stopped.clone()));
     }
+    let mut endpoints = registration.endpoints;
+    for end in &mut endpoints {
+        // "Every interface" says nothing to other machines.
+        if end.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+            end.host = machine_name();
+        }
+    }
     let record = BrokerRecord {
         id: registration.id,
         epoch: 0,
         incarnation: registration.incarnation,
         rack: registration.rack,
-        endpoints: registration.endpoints,
+        endpoints,
         features: BTreeMap::new(),
         directories: registration.directories,
     };

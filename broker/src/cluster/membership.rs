@@ -10,6 +10,7 @@ use std::time::Duration;
 use ottla_coordinator::metadata::BrokerRecord;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::MonoTime;
+use ottla_replication::peer::{PeerProblem, Refusal};
 
 use super::command::{Beat, Follower, Order, OrderAnswer};
 use crate::services::Services;
@@ -18,7 +19,9 @@ use crate::stop::Stopping;
 /// For one order on the way into the cluster; a cluster without a controller is waited for.
 const ORDER_WITHIN: Duration = Duration::from_secs(10);
 /// A process of the same id that is still heard after this long is no remains of the last start.
-const DUPLICATE_MAX: Duration = Duration::from_secs(12);
+const DUPLICATE_MAX: Duration = Duration::from_secs(6);
+/// For the last word.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// At most this long between two heartbeats, so that a restart is noticed soon.
 const BEAT_EVERY_MAX: Duration = Duration::from_millis(500);
@@ -56,7 +59,7 @@ impl Membership {
     /// # Errors
     /// Another process has its id, or it is refused for good.
     pub(crate) async fn enter(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
-        self.follow(services).await;
+        self.follow(services).await?;
         self.register(services).await?;
         while !matches!(
             self.beat(services, false).await,
@@ -67,9 +70,12 @@ impl Membership {
         Ok(())
     }
 
-    async fn follow(&self, services: &Arc<Services>) {
-        let (Some(follower), Some(cluster)) = (&self.follower, services.cluster()) else { return };
-        let mut said = services.clock.now().mono;
+    async fn follow(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
+        let (Some(follower), Some(cluster)) = (&self.follower, services.cluster()) else {
+            return Ok(());
+        };
+        let began = services.clock.now().mono;
+        let mut said = began;
         // Without the log it is not known who the controller is: each known node is asked.
         loop {
             let order = serde_json::to_vec(&Order::Follow(follower.clone())).unwrap_or_default();
@@ -77,9 +83,10 @@ impl Membership {
                 let body = bytes::Bytes::from(order.clone());
                 let called = cluster.peers.call(node, super::ORDER, body, ORDER_WITHIN).await;
                 if called.is_ok() {
-                    return;
+                    return Ok(());
                 }
             }
+            self.hopeless(services, began)?;
             waiting(services, &mut said, "no controller lets this node follow the metadata yet");
             pause(services, RETRY_EVERY).await;
         }
@@ -107,12 +114,34 @@ impl Membership {
                     }
                 }
                 Ok(_) | Err(_) => {
+                    self.hopeless(services, began)?;
                     let text = "no majority of the controllers is there: waiting for them";
                     waiting(services, &mut said, text);
                 }
             }
             pause(services, RETRY_EVERY).await;
         }
+    }
+
+    /// Nobody will let this node in, whatever it waits for: the others say why.
+    fn hopeless(&self, services: &Services, began: MonoTime) -> Result<(), MembershipError> {
+        let Some(cluster) = services.cluster() else { return Ok(()) };
+        if services.clock.now().mono.since(began) < DUPLICATE_MAX {
+            // The remains of this node's last process may still be known to others.
+            return Ok(());
+        }
+        for problem in cluster.peers.problems() {
+            match problem {
+                PeerProblem::Refused(Refusal::DuplicateNode { .. }) => {
+                    return Err(MembershipError::DuplicateNode { node: self.record.id.0 });
+                }
+                PeerProblem::Refused(other @ Refusal::Cluster { .. }) => {
+                    return Err(MembershipError::Refused(other.to_string()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Says that this broker is there; `None` where nobody heard it.
@@ -153,7 +182,10 @@ impl Membership {
 
     /// The last word: this broker leads nothing any more and stops.
     pub(crate) async fn leave(&self, services: &Arc<Services>) {
-        self.beat(services, true).await;
+        // Without a majority nobody can write it down, and nothing depends on it.
+        if tokio::time::timeout(LEAVE_WITHIN, self.beat(services, true)).await.is_err() {
+            tracing::info!("this broker leaves without a word: there is no controller");
+        }
     }
 }
 

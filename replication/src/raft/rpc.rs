@@ -123,9 +123,15 @@ impl GroupRpc for Group {
         let members = self.membership();
         let replicas: Vec<ReplicaId> =
             members.nodes().map(|(id, _)| *id).filter(|of| of.node == node).collect();
+        let leads = Self::leadership(self).here;
         Box::pin(async move {
             if let Err(error) = raft.trigger().reset_backoff(replicas).await {
                 tracing::debug!(group = %id, %error, "no retry");
+            }
+            // A follower that has come back has everything, maybe, and does not know what of it is
+            // committed, nor who leads: a quiet leader tells it.
+            if leads && let Err(error) = raft.trigger().heartbeat().await {
+                tracing::debug!(group = %id, %error, "no heartbeat");
             }
         })
     }

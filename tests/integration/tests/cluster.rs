@@ -53,6 +53,7 @@ const OFFSET_COMMIT: i16 = 8;
 const OFFSET_FETCH: i16 = 9;
 const FIND_COORDINATOR: i16 = 10;
 const CREATE_TOPICS: i16 = 19;
+const ELECT_LEADERS: i16 = 43;
 const ALTER_REASSIGNMENTS: i16 = 45;
 const LIST_REASSIGNMENTS: i16 = 46;
 const DESCRIBE_QUORUM: i16 = 55;
@@ -224,4 +225,63 @@ async fn a_partition_grows_from_one_replica_to_three_and_shrinks_again() {
     cluster.produce("solo", 0, &[(b"k", b"d")]).await.unwrap();
     assert_eq!(cluster.leader("solo", 0).await.unwrap(), second);
     assert_eq!(values(&cluster, "solo").await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_all_were_stopped() {
+    let mut cluster = three().await;
+    for partition in 0..3 {
+        cluster.produce("t", partition, &[(b"k", b"v")]).await.unwrap();
+    }
+    let id = cluster.cluster_id().to_owned();
+    cluster.restart().await.unwrap();
+    assert_eq!(cluster.cluster_id(), id);
+    assert_eq!(values(&cluster, "t").await, ["v", "v", "v"]);
+    for node in cluster.running() {
+        cluster.kill(node);
+    }
+    cluster.start_all().await.unwrap();
+    cluster.produce("t", 0, &[(b"k", b"w")]).await.unwrap();
+    assert_eq!(values(&cluster, "t").await, ["v", "v", "v", "w"]);
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_said_with_its_cure() {
+    let cluster = three().await;
+    let voters = cluster.config_of(1, "controller.quorum.voters").unwrap();
+    // A second process with the id of one that is alive.
+    let twin = TestCluster::builder()
+        .config("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0")
+        .config("controller.listener.names", "CONTROLLER")
+        .config("controller.quorum.voters", &voters)
+        .config("node.id", "1")
+        .start()
+        .await;
+    let error = twin.unwrap_err().to_string();
+    assert!(error.contains("node.id=1") || error.contains("node 1"), "{error}");
+}
+
+#[tokio::test]
+async fn the_preferred_replica_leads_again_when_it_is_asked_to() {
+    let mut cluster = three().await;
+    let preferred = cluster.leader("t", 0).await.unwrap();
+    let replicas = partition_of(cluster.address_of(1), "t").unwrap()["ReplicaNodes"].clone();
+    assert_eq!(replicas[0], preferred, "the first of the list leads to begin with");
+    cluster.stop_node(preferred);
+    assert_ne!(cluster.leader("t", 0).await.unwrap(), preferred);
+    cluster.start_node(preferred).await.unwrap();
+    let body = json!({
+        "ElectionType": 0,
+        "TopicPartitions": [{"Topic": "t", "Partitions": [0]}],
+        "TimeoutMs": 30_000,
+    });
+    until("the election", || {
+        let answer = ask(cluster.address_of(preferred), ELECT_LEADERS, 2, &body);
+        let code = &answer["ReplicaElectionResults"][0]["PartitionResult"][0]["ErrorCode"];
+        (*code == 0 || *code == 84).then_some(())
+    });
+    until("the leader", || {
+        let partition = partition_of(cluster.address_of(preferred), "t")?;
+        (partition["LeaderId"] == preferred).then_some(())
+    });
 }
