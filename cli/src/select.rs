@@ -101,7 +101,7 @@ impl TopicPartitions {
     }
 
     /// The partitions of `topic` that are meant.
-    fn within(&self, topic: &TopicView) -> Result<Vec<i32>, Failure> {
+    pub(crate) fn within(&self, topic: &TopicView) -> Result<Vec<i32>, Failure> {
         if self.partitions.is_empty() {
             return Ok(topic.partitions.iter().map(|partition| partition.index).collect());
         }
