@@ -215,7 +215,8 @@ fn unset_unknown(
     let is_known = |key: &str| entries.iter().any(|entry| entry.name == key);
     let (key, _) =
         changes.iter().find(|(key, change)| matches!(change, Change::Delete) && !is_known(key))?;
-    let failure = Failure::item(key.as_str(), "UNKNOWN_CONFIG", "there is no such setting");
+    let message = format!("there is no setting {key}");
+    let failure = Failure::item(resource.name(), "UNKNOWN_CONFIG", message);
     let names = entries.iter().map(|entry| entry.name.as_str());
     Some(match suggest::sentence(key, names) {
         Some(hint) => failure.fix(hint),

@@ -33,6 +33,7 @@ fn topics() {
     session.run("topic set snap-a retention.ms=5000 cleanup.policy+=compact");
     session.run("topic set snap-a retentionms=5000");
     session.run("topic unset snap-a retention.ms cleanup.policy");
+    session.run("topic unset snap-a retentionms");
     session.run("topic grow snap-a 5 --dry-run");
     session.run("topic grow snap-a +1");
     session.run("topic grow snap-a 2");
