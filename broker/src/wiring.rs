@@ -130,7 +130,7 @@ impl Broker {
         let host = options.host;
         let listeners = bind_all(&host, &configuration.broker).await?;
         let http = bind_http(&host, &configuration.broker)?;
-        let gateways = gateways(&host, &configuration.broker);
+        let gateways = gateways(&host, &configuration.broker, &listeners);
         let (stop, stopped) = Stop::new();
         let mut tasks = JoinSet::new();
         let addresses =
@@ -536,7 +536,11 @@ fn endpoints(
 }
 
 /// Said aloud where it applies: it is a guess, and `advertised.listeners` overrides it.
-fn gateways(host: &Host, config: &BrokerConfig) -> BTreeSet<IpAddr> {
+fn gateways(host: &Host, config: &BrokerConfig, bound: &[BoundListener]) -> BTreeSet<IpAddr> {
+    // From outside nobody reaches a loopback address.
+    if bound.iter().all(|bound| bound.address.ip().is_loopback()) {
+        return BTreeSet::new();
+    }
     if !matches!(host, Host::System) || config.listeners.advertised != AdvertisedListeners::Auto {
         return BTreeSet::new();
     }
