@@ -198,9 +198,3 @@ pub(crate) fn advance(progress: Progress<'_>, bytes: u64) -> Result<(), OfflineE
         ControlFlow::Break(()) => Err(OfflineError::Stopped),
     }
 }
-
-/// Bytes of an index file that may be unused: Kafka makes active indexes at full size, and after a
-/// crash the rest of the file is zeros.
-pub(crate) fn is_unused(index: u64, bytes: &[u8]) -> bool {
-    index > 0 && bytes.iter().all(|byte| *byte == 0)
-}

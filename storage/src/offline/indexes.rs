@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Finding, FindingKind, OfflineError, is_unused};
+use super::{Finding, FindingKind, OfflineError};
 use crate::fs::{FileSystem, OpenMode};
 use crate::index::entries::IndexEntry;
 
@@ -28,12 +28,14 @@ pub fn read_index<E: IndexEntry>(
         let bytes = file
             .read_bytes_at(position, STEP_ENTRIES * E::WIDTH)
             .map_err(OfflineError::io(path))?;
-        for entry in bytes.chunks(E::WIDTH) {
+        for (index, entry) in bytes.chunks(E::WIDTH).enumerate() {
             if entry.len() < E::WIDTH {
                 let kind = FindingKind::IndexTail { bytes: entry.len() as u64 };
                 return Ok(Some(Finding { path: path.to_owned(), kind }));
             }
-            if is_unused(number, entry) {
+            // A running Kafka's active indexes have zeros for all that is not written yet, be it
+            // everything; zeros before other entries are damage.
+            if is_zero(entry) && is_zero(&bytes[index * E::WIDTH..]) {
                 return Ok(None);
             }
             each(number, E::decode(entry))?;
@@ -44,4 +46,8 @@ pub fn read_index<E: IndexEntry>(
         }
         position += bytes.len() as u64;
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }

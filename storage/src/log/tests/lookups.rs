@@ -1,6 +1,7 @@
 //! Timestamps and their indexes.
 
 use super::*;
+use crate::fs::sim::{SimFileSystem, SimOptions};
 
 fn found(log: &PartitionLog, timestamp: i64) -> Option<(i64, i64)> {
     let found = log.offset_for_timestamp(Timestamp(timestamp)).unwrap();
@@ -109,4 +110,37 @@ pub(super) fn write(fixture: &Fixture, name: &str, bytes: &[u8]) {
     let file = fixture.fs.open(&Fixture::path(name), crate::fs::OpenMode::Create).unwrap();
     file.set_len(0).unwrap();
     file.write_all_at(&[std::io::IoSlice::new(bytes)], 0).unwrap();
+}
+
+/// The tail is read from memory, however many read it; files are not even looked at.
+#[test]
+fn a_thousand_consumers_at_the_tail_read_no_file() {
+    let sim = SimFileSystem::new(1, SimOptions::default());
+    let fs: Arc<dyn FileSystem> = Arc::new(sim.clone());
+    let resources = LogResources::new(64, 8 << 20);
+    let ctx = OpenContext::new(now(1_000), resources);
+    let mut log = PartitionLog::create(fs, DIR.into(), LogSettings::default(), &ctx).unwrap();
+    fill(&mut log, 50);
+    log.flush_now().unwrap();
+    let mut positions = vec![log.log_end(); 1_000];
+    for _ in 0..20 {
+        append(&mut log, batch(2_000, &[b"to everybody"]));
+        let calls = sim.calls();
+        for (index, at) in positions.iter_mut().enumerate() {
+            // Some are a few batches behind.
+            if index % 7 == 0 && log.log_end().since(*at) < 5 {
+                continue;
+            }
+            let read = log.read(*at, 1 << 20, log.log_end(), MinOneBatch::Yes).unwrap();
+            assert!(!read.is_empty());
+            assert!(read.slices.iter().all(|slice| matches!(slice, LogSlice::Memory(_))));
+            *at = read.next_offset;
+        }
+        assert_eq!(sim.calls(), calls, "a file was read");
+    }
+    // The counter counts: without the memory there are reads.
+    log.shed_tail();
+    let calls = sim.calls();
+    log.read(Offset(55), 100, log.log_end(), MinOneBatch::Yes).unwrap().to_bytes().unwrap();
+    assert!(sim.calls() > calls);
 }

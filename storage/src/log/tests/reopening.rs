@@ -276,3 +276,41 @@ fn leftovers_of_deletion_and_compaction_are_tidied() {
     let stages = [".deleted", ".cleaned", ".swap"];
     assert!(!fixture.names().iter().any(|name| stages.iter().any(|s| name.ends_with(s))));
 }
+
+/// Open files are the cache's, not the partitions': also right after a start that examined them.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_unclean_start_leaves_no_more_files_open_than_the_cache_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let fs: Arc<dyn FileSystem> = Arc::new(crate::fs::os::OsFileSystem::new());
+    let open_here = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(&root))).count()
+    };
+    const CACHED: usize = 8;
+    let resources = LogResources::new(CACHED, 1 << 20);
+    let ctx = OpenContext::new(now(1_000), resources);
+    let settings = LogSettings { segment_bytes: 1_000, ..LogSettings::default() };
+    let mut logs = Vec::new();
+    for number in 0..16 {
+        let dir = root.join(format!("topic-{number}"));
+        let mut log = PartitionLog::create(Arc::clone(&fs), dir, settings.clone(), &ctx).unwrap();
+        fill(&mut log, 20);
+        log.flush_now().unwrap();
+        logs.push(log);
+    }
+    assert!(open_here() <= CACHED, "{} files are open", open_here());
+    drop(logs);
+    let mut logs = Vec::new();
+    for number in 0..16 {
+        let dir = root.join(format!("topic-{number}"));
+        let (mut log, report) =
+            PartitionLog::open(Arc::clone(&fs), dir, settings.clone(), &ctx).unwrap();
+        assert!(report.scanned_bytes > 0);
+        log.flush_now().unwrap();
+        logs.push(log);
+    }
+    assert!(open_here() <= CACHED, "{} files are open after an unclean start", open_here());
+    assert!(open_here() > 0);
+}
