@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::groups::{GroupRpc, GroupStarter};
 use super::links::Links;
 use crate::driver::{Elections, Restarts, Vacancy, leaderless};
+use crate::leadership::Claim;
 use crate::liveness::{Liveness, LivenessEvent};
 use crate::raft::GroupId;
 
@@ -19,6 +20,8 @@ use crate::raft::GroupId;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two looks at all groups, however much happens.
 const SWEEP_MIN: Duration = Duration::from_millis(20);
+/// Between two looks at who is in sync; the limit of lag that decides it is many times as long.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// For groups to take note of what they are asked to do.
 const ASK_MAX: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub(crate) struct Driving {
     elections: Elections,
     restarts: Restarts,
     swept: MonoTime,
+    /// When the in-sync replicas of all groups that are led here were last asked for.
+    counted: MonoTime,
 }
 
 impl Driving {
@@ -36,7 +41,7 @@ impl Driving {
         let settings = shared.settings.elections.clone();
         let now = shared.now();
         let elections = Elections::new(shared.me, settings, now);
-        Self { elections, restarts: Restarts::default(), starter, swept: now, links }
+        Self { elections, restarts: Restarts::default(), starter, swept: now, counted: now, links }
     }
 
     pub(crate) async fn run(mut self) {
@@ -93,12 +98,21 @@ impl Driving {
         let shared = Arc::clone(&self.links.shared);
         let now = shared.now();
         self.swept = now;
+        let count = now.since(self.counted) >= COUNT_EVERY;
+        if count {
+            self.counted = now;
+        }
         let liveness = shared.liveness.lock().clone();
         let running = shared.groups.running();
         for (id, group) in &running {
             let local = group.leadership();
             if local.here {
-                shared.table.claim(*id, local.epoch, group.isr());
+                let told = |claim: Option<&Claim>| {
+                    claim.is_some_and(|it| it.leader == shared.me && it.epoch == local.epoch)
+                };
+                if count || !shared.table.look(id, told) {
+                    shared.table.claim(*id, local.epoch, group.isr());
+                }
             } else {
                 shared.table.resign(id);
             }
