@@ -478,8 +478,8 @@ impl Group {
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> Result<VoteResponse<TypeConfig>, GroupError> {
-        if !self.log.may_vote() {
-            return Ok(self.no_vote(request.vote));
+        if let Some(refusal) = self.no_vote(request.vote) {
+            return Ok(refusal);
         }
         self.raft.vote(request).await.map_err(|error| self.ended(&error))
     }
@@ -490,8 +490,8 @@ impl Group {
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> Result<VoteResponse<TypeConfig>, GroupError> {
-        if !self.log.may_vote() {
-            return Ok(self.no_vote(request.vote));
+        if let Some(refusal) = self.no_vote(request.vote) {
+            return Ok(refusal);
         }
         self.raft.pre_vote(request).await.map_err(|error| self.ended(&error))
     }
@@ -538,13 +538,21 @@ impl Group {
         self.log.partition.leave_group();
     }
 
-    /// The answer of a replica that forgot what it promised.
-    fn no_vote(&self, asked: Vote) -> VoteResponse<TypeConfig> {
+    /// The answer of a replica that forgot what it promised; `None` from all others.
+    pub(super) fn no_vote(&self, asked: Vote) -> Option<VoteResponse<TypeConfig>> {
+        if self.log.may_vote() {
+            return None;
+        }
         let last = self.log.with_map(|map| map.last().map(|point| point.log_id()));
         let mut vote = self.log.vote().unwrap_or(asked);
         // What it led, it leads no more.
         vote.committed &= vote.leader_id.voted_for != self.replica();
-        VoteResponse::new(vote, last, false)
+        Some(VoteResponse::new(vote, last, false))
+    }
+
+    /// Whether it remembers all that it promised, and so may lead.
+    pub(super) fn may_lead(&self) -> bool {
+        self.log.may_vote()
     }
 
     /// Lets go of the entries whose records all lie below `offset`, as far as they are applied: a

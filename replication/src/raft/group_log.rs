@@ -22,8 +22,8 @@ use super::journal::{GroupRecords, Journal, Place, Point, Record, Recordless, Re
 use super::{
     Batch, Entry, GroupId, LogId, Payload, ReplicaId, StoredMembership, Turn, TypeConfig, Vote,
 };
-use crate::partition::Partition;
 use crate::partition::group::GroupLogEvents;
+use crate::partition::{Partition, PartitionError};
 
 /// Who leads a group, as one replica knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,6 +131,10 @@ impl GroupLog {
         journal: Arc<Journal>,
         clock: Clock,
     ) -> Result<Arc<Self>, RecoverError> {
+        if partition.is_offline() {
+            // What a failed sync left behind is known only after the process ends.
+            return Err(PartitionError::Offline(partition.name().clone()).into());
+        }
         let mut records = match journal.group(id) {
             Some(records) => records,
             None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),

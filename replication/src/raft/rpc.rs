@@ -79,11 +79,17 @@ impl GroupRpc for Group {
     }
 
     fn vote(&self, request: VoteRequest<TypeConfig>) -> GroupAnswer<VoteResponse<TypeConfig>> {
+        if let Some(refusal) = self.no_vote(request.vote) {
+            return Box::pin(std::future::ready(Ok(refusal)));
+        }
         let raft = self.raft.clone();
         Box::pin(async move { raft.vote(request).await.map_err(fault) })
     }
 
     fn pre_vote(&self, request: VoteRequest<TypeConfig>) -> GroupAnswer<VoteResponse<TypeConfig>> {
+        if let Some(refusal) = self.no_vote(request.vote) {
+            return Box::pin(std::future::ready(Ok(refusal)));
+        }
         let raft = self.raft.clone();
         Box::pin(async move { raft.pre_vote(request).await.map_err(fault) })
     }
@@ -92,6 +98,10 @@ impl GroupRpc for Group {
         &self,
         request: TransferLeaderRequest<TypeConfig>,
     ) -> GroupAnswer<TransferLeaderResponse<TypeConfig>> {
+        if !self.may_lead() {
+            let fault = fault("this replica has to get back what it lost before it may lead");
+            return Box::pin(std::future::ready(Err(fault)));
+        }
         let raft = self.raft.clone();
         Box::pin(async move { raft.handle_transfer_leader(request).await.map_err(fault) })
     }
@@ -110,6 +120,9 @@ impl GroupRpc for Group {
     }
 
     fn elect(&self) -> futures_util::future::BoxFuture<'static, ()> {
+        if !self.may_lead() {
+            return Box::pin(std::future::ready(()));
+        }
         let (raft, id) = (self.raft.clone(), self.id());
         Box::pin(async move {
             if let Err(error) = raft.trigger().elect(true).await {
@@ -192,7 +205,11 @@ impl SnapshotSource for SnapshotContent {
 /// Tells the driver of every change of a group's leadership.
 pub fn tell_driver(group: &Group, groups: &Arc<crate::peer::Groups>) {
     let groups = Arc::clone(groups);
-    group.on_leadership(Arc::new(move |_, _| groups.changed()));
+    let log = Arc::downgrade(&group.log);
+    group.on_leadership(Arc::new(move |id, _| match log.upgrade().and_then(|log| log.failure()) {
+        Some(reason) => groups.stopped(&id, &reason),
+        None => groups.changed(),
+    }));
 }
 
 #[cfg(test)]
