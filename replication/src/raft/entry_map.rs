@@ -192,6 +192,8 @@ fn point(index: u64, slot: &Slot) -> Point {
 #[derive(Debug)]
 pub struct Rebuild<'a> {
     map: EntryMap,
+    /// No leader of a later term was ever followed here.
+    term_max: u64,
     left: std::collections::btree_map::Iter<'a, u64, super::journal::Recordless>,
     next: Option<(&'a u64, &'a super::journal::Recordless)>,
 }
@@ -200,9 +202,10 @@ impl<'a> Rebuild<'a> {
     #[must_use]
     pub fn new(records: &'a GroupRecords) -> Self {
         let map = EntryMap::starting_after(records.purged.as_ref().map(|(point, _)| *point));
+        let term_max = records.vote.map_or(0, |vote| vote.leader_id.term);
         let mut left = records.recordless.iter();
         let next = left.next();
-        Self { map, left, next }
+        Self { map, term_max, left, next }
     }
 
     /// Where the entries so far end.
@@ -224,7 +227,14 @@ impl<'a> Rebuild<'a> {
         let LeaderEpoch(epoch) = header.leader_epoch;
         let index = self.map.next();
         let before = self.map.last_term();
-        let term = u64::try_from(epoch).ok().filter(|term| *term >= before);
+        // Each leader begins with an entry without a batch, so that no batch changes the term; but for
+        // those of the time when the log had one replica and no group, which all such entries follow.
+        // The epoch is not under the batch's checksum: this is what its rot is found by.
+        let bound = self.next.map_or(self.term_max, |(_, entry)| entry.term);
+        let alone = self.map.recordless.is_empty();
+        let term = u64::try_from(epoch)
+            .ok()
+            .filter(|term| *term == before || (alone && (before..=bound).contains(term)));
         let Some(term) = term else {
             return Err(MapError::TermOrder { index, term: epoch.into(), before });
         };

@@ -721,14 +721,7 @@ fn rebuild(partition: &Partition, records: &GroupRecords) -> Result<Rebuilt, Rec
         let mut rebuild = Rebuild::new(records);
         let mut fault = None;
         let walked = log.headers(from, |header| {
-            // Base offset and epoch are not under the batch's checksum.
-            let known = log.epochs().entries();
-            if known.iter().all(|entry| entry.epoch != header.leader_epoch) {
-                let found = header.leader_epoch;
-                fault = Some(format!("epoch {found} at offset {}", header.base_offset));
-            } else if let Err(error) = rebuild.batch(header) {
-                fault = Some(error.to_string());
-            }
+            fault = rebuild.batch(header).err().map(|error| error.to_string());
             match fault {
                 None => std::ops::ControlFlow::Continue(()),
                 Some(_) => std::ops::ControlFlow::Break(()),
