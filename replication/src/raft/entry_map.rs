@@ -6,13 +6,16 @@
 //! where the one before it ended, but for gaps that compaction left; an entry without records ends
 //! where it begins; terms never go down.
 
-use std::collections::{BTreeMap, VecDeque};
+mod slots;
+
+use std::collections::BTreeMap;
 
 use ottla_protocol::model::{LeaderEpoch, Offset};
 use ottla_protocol::records::BatchHeader;
 
 use super::journal::{GroupRecords, Point, RecordlessKind};
 use super::{Batch, Entry, LogId, Payload};
+use slots::Slots;
 
 /// One entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +47,7 @@ pub struct EntryMap {
     purged: Option<Point>,
     /// Index of the first entry where nothing was purged: 0, but in openraft's own tests.
     start: u64,
-    slots: VecDeque<Slot>,
+    slots: Slots,
     recordless: BTreeMap<u64, RecordlessKind>,
 }
 
@@ -52,7 +55,7 @@ impl EntryMap {
     /// openraft's test suite begins logs at other indexes.
     #[cfg(test)]
     pub(super) fn start_at(&mut self, index: u64) {
-        if self.purged.is_none() && self.slots.is_empty() {
+        if self.purged.is_none() && self.slots.len() == 0 {
             self.start = index;
         }
     }
@@ -95,7 +98,7 @@ impl EntryMap {
     #[must_use]
     pub fn last(&self) -> Option<Point> {
         let slot = self.slots.back();
-        let last = slot.map(|slot| point(self.next() - 1, slot));
+        let last = slot.map(|slot| point(self.next() - 1, &slot));
         last.or(self.purged)
     }
 
@@ -103,13 +106,13 @@ impl EntryMap {
     #[must_use]
     pub fn point(&self, index: u64) -> Option<Point> {
         if let Some(slot) = self.slot(index) {
-            return Some(point(index, slot));
+            return Some(point(index, &slot));
         }
         self.purged.filter(|purged| purged.index == index)
     }
 
     #[must_use]
-    pub fn slot(&self, index: u64) -> Option<&Slot> {
+    pub fn slot(&self, index: u64) -> Option<Slot> {
         let at = usize::try_from(index.checked_sub(self.first())?).ok()?;
         self.slots.get(at)
     }
@@ -122,7 +125,7 @@ impl EntryMap {
     /// The newest entry all of whose records lie below `offset`.
     #[must_use]
     pub fn ending_by(&self, offset: Offset) -> Option<Point> {
-        let count = self.slots.partition_point(|slot| slot.end <= offset);
+        let count = self.slots.ending_by(offset);
         let index = (self.first() + count as u64).checked_sub(1)?;
         self.point(index)
     }
@@ -170,7 +173,8 @@ impl EntryMap {
     /// Takes off the entries from `first` on.
     pub fn truncate(&mut self, first: u64) {
         let keep = first.saturating_sub(self.first());
-        self.slots.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX).min(self.slots.len());
+        self.slots.truncate(keep);
         self.recordless.split_off(&first);
     }
 
@@ -178,7 +182,7 @@ impl EntryMap {
     pub fn purge(&mut self, point: Point) {
         let gone = (point.index + 1).saturating_sub(self.first());
         let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.slots.len());
-        self.slots.drain(..gone);
+        self.slots.drop_first(gone);
         self.recordless = self.recordless.split_off(&(point.index + 1));
         self.purged = Some(point);
     }
