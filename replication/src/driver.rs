@@ -34,8 +34,11 @@ pub struct ElectionSettings {
     /// an early attempt fails on.
     pub retry_min: Duration,
     pub retry_max: Duration,
-    /// Elections that are begun in a second, and at once.
+    /// Elections that are begun in a second, and at once. The rate falls while they fail, down to
+    /// `per_second_min`, and rises as they succeed: a cluster that is too busy to elect must not be made
+    /// busier by trying.
     pub per_second: u64,
+    pub per_second_min: u64,
     pub burst: u64,
     /// Between two looks at all groups when nothing happens.
     pub sweep_every: Duration,
@@ -54,6 +57,7 @@ impl Default for ElectionSettings {
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(3),
             per_second: 400,
+            per_second_min: 20,
             burst: 100,
             sweep_every: Duration::from_millis(500),
             restart_min: Duration::from_secs(1),
@@ -115,6 +119,9 @@ pub struct Vacancy<'a> {
     pub informed: bool,
 }
 
+/// Tries that fail in every failover, since a lease outlasts a suspicion.
+const LEASE_TRIES: u32 = 2;
+
 /// Decides when which group stands for election.
 #[derive(Debug)]
 pub struct Elections {
@@ -133,8 +140,12 @@ impl Elections {
     }
 
     /// The group has a leader, or is no longer here.
-    pub fn settled(&mut self, group: &GroupId) {
-        self.attempts.remove(group);
+    pub fn settled(&mut self, group: &GroupId, now: MonoTime) {
+        let attempt = self.attempts.remove(group);
+        if attempt.is_some_and(|attempt| attempt.tries > 0) {
+            let rate = self.pace.per_second() * 1.02 + 1.0;
+            self.pace.set_per_second(rate.min(self.settings.per_second as f64), now);
+        }
     }
 
     /// Groups for which an election is to come.
@@ -201,6 +212,11 @@ impl Elections {
                 break;
             }
             let Some(attempt) = self.attempts.get_mut(&group) else { continue };
+            // The first tries may only have met a lease.
+            if attempt.tries > LEASE_TRIES {
+                let rate = self.pace.per_second() * 0.98;
+                self.pace.set_per_second(rate.max(self.settings.per_second_min as f64), now);
+            }
             attempt.due = now.plus(backoff(
                 (self.settings.retry_min, self.settings.retry_max),
                 attempt.tries,

@@ -129,7 +129,7 @@ fn attempts_go_on_with_growing_pauses_until_there_is_a_leader() {
     }
     assert_eq!(stood, [0, 250, 750, 1_750, 3_750, 6_750, 9_750]);
     assert!(elections.deadline().is_some());
-    elections.settled(&group(0));
+    elections.settled(&group(0), at(10_000));
     assert_eq!((elections.deadline(), stands_at(&mut elections, 10_000)), (None, None));
 }
 
@@ -155,13 +155,38 @@ fn thousands_of_groups_stand_at_a_bounded_rate_and_all_do() {
         let due = elections.due(at(ms), |_| 0);
         most = most.max(due.len());
         for id in due {
-            elections.settled(&id);
+            elections.settled(&id, at(ms));
             stood.insert(id);
         }
         let allowed = 50 + ms as usize / 10;
         assert!(stood.len() <= allowed, "{} at {ms}", stood.len());
     }
     assert_eq!((stood.len(), most), (300, 50));
+}
+
+#[test]
+fn elections_that_fail_become_fewer_and_recover() {
+    let mut elections = elections(ME);
+    for n in 0..1_000 {
+        let vacancy = Vacancy { group: group(n), ..vacancy(Leaderless::Nobody, &[ME]) };
+        elections.vacant(&vacancy, all_alive, at(0), |_| 0);
+    }
+    let begun = |from: u64, upto: u64, elections: &mut Elections, wins: bool| {
+        let mut count = 0;
+        for ms in (from..upto).step_by(100) {
+            let due = elections.due(at(ms), |_| 0);
+            count += due.len();
+            for id in due.iter().filter(|_| wins) {
+                elections.settled(id, at(ms));
+            }
+        }
+        count
+    };
+    begun(0, 60_000, &mut elections, false);
+    let failing = begun(60_000, 70_000, &mut elections, false);
+    assert!((150..=250).contains(&failing), "{failing}");
+    let winning = begun(70_000, 80_000, &mut elections, true);
+    assert!(winning > 500, "{winning}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::model::MonoTime;
+use ottla_protocol::model::{MonoTime, NodeId};
 use tokio::time::MissedTickBehavior;
 
 use super::groups::{GroupRpc, GroupStarter};
@@ -118,7 +118,7 @@ impl Driving {
             }
             let look = |claim: Option<&_>| leaderless(shared.me, local, claim, |n| liveness.of(n));
             let Some(cause) = shared.table.look(id, look) else {
-                self.elections.settled(id);
+                self.elections.settled(id, now);
                 continue;
             };
             let preference = group.preference();
@@ -133,7 +133,7 @@ impl Driving {
         }
         let runs = |id: &GroupId| running.binary_search_by_key(id, |(id, _)| *id).is_ok();
         for id in self.elections.pending().iter().filter(|id| !runs(id)) {
-            self.elections.settled(id);
+            self.elections.settled(id, now);
         }
         // What was deleted, moved away, or has stopped is led by this node no more.
         for id in shared.table.led_by(shared.me).iter().filter(|id| !runs(id)) {
@@ -161,8 +161,14 @@ impl Driving {
         if due.is_empty() {
             return;
         }
-        let groups: Vec<Arc<dyn GroupRpc>> =
+        let mut groups: Vec<Arc<dyn GroupRpc>> =
             due.iter().filter_map(|id| shared.groups.get(id)).collect();
+        // Without a majority there is nothing to win, and many groups would try it again and again.
+        let reached = |node: &NodeId| *node == shared.me || self.links.is_connected(*node);
+        groups.retain(|group| {
+            let nodes = group.preference();
+            nodes.iter().filter(|node| reached(node)).count() * 2 > nodes.len() || nodes.is_empty()
+        });
         tracing::debug!(groups = groups.len(), "standing for election");
         // Not waited for: a group that is busy must not keep this task from judging peers.
         tokio::spawn(async move {

@@ -42,6 +42,16 @@ impl Pace {
         there
     }
 
+    pub(crate) fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
+    /// Another rate from `now` on.
+    pub(crate) fn set_per_second(&mut self, per_second: f64, now: MonoTime) {
+        self.fill(now);
+        self.per_second = per_second.max(1.0);
+    }
+
     fn fill(&mut self, now: MonoTime) {
         let came = now.since(self.filled).as_secs_f64() * self.per_second;
         self.level = (self.level + came).min(self.burst);

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -28,7 +29,7 @@ use super::error::{Fault, LinkError, Refusal};
 use super::frame::{Frame, FrameKind, FrameReader, OutFrame};
 use super::groups::{GroupRpc, IncomingSnapshot, SnapshotSink};
 use super::heartbeat::{Heartbeat, HeartbeatAnswer};
-use super::hello::{HELLO_BYTES_MAX, Hello, Lane, put_info};
+use super::hello::{HELLO_BYTES_MAX, Hello, Lane, PeerInfo, put_info};
 use super::outbound::{Outbound, write_all};
 use super::raft_codec as codec;
 use super::shared::{PeerProblem, Pulse, Shared, Trouble};
@@ -86,35 +87,16 @@ pub(crate) async fn serve(
     let (mut read, mut write) = tokio::io::split(stream);
     let mut frames = FrameReader::new(HELLO_BYTES_MAX);
     let limit = shared.settings.connect_timeout;
-    let first = match tokio::time::timeout(limit, frames.next(&mut read, || {})).await {
-        Ok(Ok(frame)) if frame.kind == FrameKind::Hello => frame,
-        Ok(Ok(_)) => return LinkError::OutOfPlace,
-        Ok(Err(error)) => return error,
-        Err(_) => return LinkError::ConnectTimeout(limit),
-    };
-    let hello = match Hello::read(first.head) {
+    let (correlation, hello) = match listen(&mut frames, &mut read, limit).await {
         Ok(hello) => hello,
-        Err(error) => return error.into(),
+        Err(error) => return error,
     };
     let me = shared.info();
     let checked = if shared.is_stopping() { Err(Refusal::Stopping) } else { hello.check(&me) };
     let probe = hello.lane == Lane::Probe;
     let admitted =
         checked.and_then(|()| if probe { Ok(()) } else { visitors.admit(shared, &hello) });
-    let mut head = OutFrame::buffer();
-    let kind = match &admitted {
-        Ok(()) => {
-            put_info(&mut head, &me);
-            FrameKind::Welcome
-        }
-        Err(refusal) => {
-            refusal.put(&mut head);
-            FrameKind::Refused
-        }
-    };
-    let mut pieces =
-        OutFrame::new(kind, first.correlation, head, Vec::new()).into_pieces(0).collect();
-    let written = write_all(&mut write, &mut pieces).await;
+    let written = reply(&mut write, correlation, admitted.as_ref().map(|()| &me)).await;
     if let Err(refusal) = admitted {
         let _closing = write.shutdown().await;
         if refusal != Refusal::Stopping {
@@ -131,30 +113,64 @@ pub(crate) async fn serve(
         shared.settle(hello.from.node, Trouble::BeingReached);
         met(hello.from.node);
     }
+    let visit = Visit {
+        shared: Arc::clone(shared),
+        from: hello.from.node,
+        probe,
+        directories: me.directories,
+        pulse,
+        running: FuturesUnordered::new(),
+        running_bytes: 0,
+        sinks: BTreeMap::new(),
+    };
     let error = match written {
         Err(error) => error.into(),
-        Ok(()) => {
-            let visit = Visit {
-                shared: Arc::clone(shared),
-                from: hello.from.node,
-                probe,
-                directories: me.directories,
-                pulse,
-                running: FuturesUnordered::new(),
-                running_bytes: 0,
-                sinks: BTreeMap::new(),
-            };
-            tokio::select! {
-                biased;
-                () = shared.stopped() => LinkError::Stopping,
-                error = visit.run(read, write, frames) => error,
-            }
-        }
+        Ok(()) => tokio::select! {
+            biased;
+            () = shared.stopped() => LinkError::Stopping,
+            error = visit.run(read, write, frames) => error,
+        },
     };
     if !probe {
         visitors.leave(&hello);
     }
     error
+}
+
+/// Waits for the introduction of the one who connected.
+async fn listen<R: AsyncRead + Unpin>(
+    frames: &mut FrameReader,
+    read: &mut R,
+    limit: Duration,
+) -> Result<(u64, Hello), LinkError> {
+    let first = tokio::time::timeout(limit, frames.next(read, || {})).await;
+    let first = first.unwrap_or(Err(LinkError::ConnectTimeout(limit)))?;
+    if first.kind != FrameKind::Hello {
+        return Err(LinkError::OutOfPlace);
+    }
+    Ok((first.correlation, Hello::read(first.head)?))
+}
+
+/// Introduces this node in turn, or says why it does not.
+async fn reply<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    correlation: u64,
+    answer: Result<&PeerInfo, &Refusal>,
+) -> std::io::Result<()> {
+    let mut head = OutFrame::buffer();
+    let kind = match answer {
+        Ok(me) => {
+            put_info(&mut head, me);
+            FrameKind::Welcome
+        }
+        Err(refusal) => {
+            refusal.put(&mut head);
+            FrameKind::Refused
+        }
+    };
+    let mut pieces = OutFrame::new(kind, correlation, head, Vec::new()).into_pieces(0).collect();
+    write_all(write, &mut pieces).await?;
+    write.flush().await
 }
 
 /// A request that is being carried out.

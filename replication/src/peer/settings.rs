@@ -20,8 +20,8 @@ pub struct PeerSettings {
     /// Before the first attempt to connect again; doubles up to `reconnect_max`.
     pub reconnect_min: Duration,
     pub reconnect_max: Duration,
-    /// A connection on which a heartbeat stays unanswered for this long is given up. Longer than a
-    /// suspicion, so that a slow peer is suspected before its queue is thrown away.
+    /// A connection on which a heartbeat stays unanswered for this long is given up. Much longer than a
+    /// suspicion: a peer that is only busy gets busier when all it was sent is sent again.
     pub silent_max: Duration,
     /// For the answer to an append. A disk may be slow; a peer that is gone is noticed by silence.
     pub append_timeout: Duration,
@@ -62,10 +62,10 @@ impl Default for PeerSettings {
             heartbeat_every: Duration::from_millis(125),
             liveness: LivenessSettings::default(),
             elections: ElectionSettings::default(),
-            connect_timeout: Duration::from_millis(1_500),
+            connect_timeout: Duration::from_secs(3),
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(1),
-            silent_max: Duration::from_secs(2),
+            silent_max: Duration::from_secs(5),
             append_timeout: Duration::from_secs(5),
             vote_timeout: Duration::from_secs(1),
             frame_bytes_max: 512 << 20,

@@ -59,7 +59,7 @@ async fn a_half_open_connection_is_noticed_within_seconds() {
     let took = began.elapsed();
     assert!((900..1_300).contains(&took.as_millis()), "{took:?}");
     until("it is given up", || !nodes[0].peers.is_connected(NodeId(2))).await;
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(6));
     net.set_both(1, 2, Weather::Fine);
     all_met(&nodes).await;
     assert!(net.dialled.load(Ordering::Relaxed) > dialled);
