@@ -7,23 +7,23 @@
 //! (KIP-595). Nothing of a partition is copied: memory slices and file ranges go to the socket.
 //! Differences from Apache Kafka: an unknown isolation level is INVALID_REQUEST, not -1.
 
+mod asked;
 mod read;
 mod session;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use indexmap::IndexMap;
-use kafka_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
+use kafka_protocol::messages::fetch_request::FetchRequest;
 use kafka_protocol::messages::fetch_response::{
     FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, MonoTime, Offset};
-use ottla_replication::partition::{Isolation, WatchGuard};
+use ottla_protocol::model::MonoTime;
+use ottla_replication::partition::WatchGuard;
 use ottla_replication::wait::{Waiting, Watch};
 
+use self::asked::{deadline, forgotten, isolation, limit, replica_id, wanted};
 use self::read::{PartitionAnswer, ReadLimits, Reader, Replica};
 pub(crate) use self::session::FetchSessions;
 use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
@@ -33,8 +33,6 @@ use crate::net::response::Bulk;
 
 /// From this version on topics are named by id.
 const IDS_FROM: i16 = 13;
-/// From this version on a replica says its epoch, too, in a structure of its own (KIP-903).
-const REPLICA_STATE_FROM: i16 = 15;
 /// From this version on there are sessions.
 const SESSIONS_FROM: i16 = 7;
 
@@ -263,69 +261,4 @@ fn bytes_of(answers: &[PartitionAnswer]) -> u64 {
 
 fn refused(code: ErrorCode) -> FetchResponse {
     FetchResponse::default().with_error_code(code.code())
-}
-
-fn isolation(level: i8) -> Option<Isolation> {
-    match level {
-        0 => Some(Isolation::ReadUncommitted),
-        1 => Some(Isolation::ReadCommitted),
-        _ => None,
-    }
-}
-
-fn limit(asked: i32, ours: u32) -> u32 {
-    u32::try_from(asked).unwrap_or(0).min(ours)
-}
-
-fn deadline(ctx: &RequestContext, wait_ms: i32) -> Option<MonoTime> {
-    let wait = u64::try_from(wait_ms).ok().filter(|wait| *wait > 0)?;
-    Some(ctx.now.mono.plus(Duration::from_millis(wait)))
-}
-
-fn replica_id(request: &FetchRequest, version: i16) -> i32 {
-    if version >= REPLICA_STATE_FROM {
-        request.replica_state.replica_id.0
-    } else {
-        request.replica_id.0
-    }
-}
-
-/// What is asked for, each partition once: of several mentions the last counts, at the place of the
-/// first.
-fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
-    let count = topics.iter().map(|topic| topic.partitions.len()).sum();
-    let mut all = Vec::with_capacity(count);
-    for topic in topics {
-        let name: Arc<str> = if by_id { Arc::from("") } else { Arc::from(&*topic.topic.0) };
-        all.extend(topic.partitions.iter().map(|partition| Wanted {
-            key: PartitionKey {
-                topic_id: topic.topic_id,
-                topic: Arc::clone(&name),
-                partition: partition.partition,
-            },
-            offset: Offset(partition.fetch_offset),
-            bytes_max: u32::try_from(partition.partition_max_bytes).unwrap_or(0),
-            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
-        }));
-    }
-    if all.len() < 2 {
-        return all;
-    }
-    let unique: IndexMap<PartitionKey, Wanted> =
-        all.into_iter().map(|wanted| (wanted.key.clone(), wanted)).collect();
-    unique.into_values().collect()
-}
-
-fn forgotten(request: &FetchRequest) -> Vec<PartitionKey> {
-    let mut all = Vec::new();
-    for topic in &request.forgotten_topics_data {
-        let name: Arc<str> = Arc::from(&*topic.topic.0);
-        all.extend(topic.partitions.iter().map(|partition| PartitionKey {
-            topic_id: topic.topic_id,
-            topic: Arc::clone(&name),
-            partition: *partition,
-        }));
-    }
-    all
 }
