@@ -122,7 +122,7 @@ impl IdentityFile {
         }
         let bytes = serde_json::to_vec_pretty(identity).map_err(|error| io(error.into()))?;
         replace_file(&*self.fs, &path, &bytes).map_err(io)?;
-        self.fs.sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io)
+        self.fs.sync_dir(path.parent().unwrap_or_else(|| Path::new("."))).map_err(io)
     }
 }
 

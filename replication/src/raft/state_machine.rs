@@ -122,7 +122,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let applied = self.log.applied.lock();
         let current = self.current().and_then(|current| current.meta.last_log_id);
         // Without a wish there is nothing to gain: what was purged has its snapshot.
-        let point = target.or(applied.last.filter(|_| force))?;
+        let point = target.or_else(|| applied.last.filter(|_| force))?;
         if applied.last.is_none_or(|last| last.index < point.index)
             || current.is_some_and(|current| current.index >= point.index)
         {
