@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, Now, Offset};
+use ottla_storage::AppendError;
 use parking_lot::Mutex;
 
 use super::defects::Defect;
@@ -102,6 +103,15 @@ pub(crate) struct GroupLog {
     failure: Mutex<Option<String>>,
 }
 
+/// Which replica it is, and what it stands on.
+struct Seat {
+    id: GroupId,
+    me: ReplicaId,
+    partition: Arc<Partition>,
+    journal: Arc<Journal>,
+    clock: Clock,
+}
+
 /// Why a replica's log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
@@ -152,6 +162,10 @@ impl GroupLog {
         let mut rebuilt = rebuild(&partition, &records)?;
         if let Rebuilt::Broken { at, why } = rebuilt {
             distrust(id, &journal, &mut records, &why).await?;
+            // What does not fit may follow from a batch before it that is not as it was written.
+            let from = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
+            let bad = partition.inspect(|log, _| log.first_damage(from))??;
+            let at = bad.map_or(at, |bad| bad.min(at)).max(from);
             partition.cut_damage(at, clock())?;
             // Nothing of the journal that stands behind the cut is of use.
             records.recordless.retain(|_, entry| entry.follows <= at);
@@ -166,19 +180,12 @@ impl GroupLog {
             journal.commit(&[Record::Truncate(id, map.next())]).await?;
             records = journal.group(id).unwrap_or_default();
         }
-        let log = Self::assemble(id, me, partition, journal, clock, map, &records);
-        Ok(log)
+        let seat = Seat { id, me, partition, journal, clock };
+        Ok(Self::assemble(seat, map, &records))
     }
 
-    fn assemble(
-        id: GroupId,
-        me: ReplicaId,
-        partition: Arc<Partition>,
-        journal: Arc<Journal>,
-        clock: Clock,
-        map: EntryMap,
-        records: &GroupRecords,
-    ) -> Arc<Self> {
+    fn assemble(seat: Seat, map: EntryMap, records: &GroupRecords) -> Arc<Self> {
+        let Seat { id, me, partition, journal, clock } = seat;
         let applied = records.applied();
         let membership = membership_at(&map, records.purged.as_ref(), applied.map(|p| p.index));
         let term = records.vote.map_or(0, |vote| vote.leader_id.term);
@@ -400,7 +407,13 @@ impl GroupLog {
 
     fn append_received(&self, term: u64, bytes: &bytes::Bytes) -> io::Result<()> {
         let header = super::check_batch(bytes, term)?;
-        self.partition.append_received(bytes, self.now()).map_err(io::Error::other)?;
+        if let Err(error) = self.partition.append_received(bytes, self.now()) {
+            if let PartitionError::Append(AppendError::OffsetMismatch { .. }) = &error {
+                // The leader knows where the log ends: what says otherwise here is rot.
+                self.damaged(header.base_offset);
+            }
+            return Err(io::Error::other(error));
+        }
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.map.lock().push_batch(term, header.base_offset, header.next_offset(), size);
         Ok(())

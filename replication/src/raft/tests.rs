@@ -4,6 +4,8 @@
 //! `OTTLA_SEED=<seed> cargo test -p ottla-replication <test>`.
 
 mod cluster;
+#[cfg(target_os = "linux")]
+mod cost;
 mod crashes;
 mod faults;
 mod network;

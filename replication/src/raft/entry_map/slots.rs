@@ -116,9 +116,9 @@ impl Pack {
             let (before, slot) = (&pair[0], &pair[1]);
             let gap = slot.base.since(before.end).unsigned_abs();
             let terms = slot.term - before.term;
-            let flags = u8::from(gap > 0) * GAP | u8::from(terms > 0) * TERM;
+            let flags = (u8::from(gap > 0) * GAP) | (u8::from(terms > 0) * TERM);
             // The flags share their number with the count of offsets.
-            put(&mut rest, slot.end.since(slot.base).unsigned_abs() << 2 | u64::from(flags));
+            put(&mut rest, (slot.end.since(slot.base).unsigned_abs() << 2) | u64::from(flags));
             put(&mut rest, slot.bytes.into());
             if gap > 0 {
                 put(&mut rest, gap);

@@ -83,7 +83,7 @@ fn points() -> Vec<Point> {
     let mut end = Offset::ZERO;
     (0..STEPS)
         .map(|index| {
-            if index % 3 != 0 {
+            if !index.is_multiple_of(3) {
                 end = end.next();
             }
             Point { index, term: index / 3 + 1, end }
@@ -94,7 +94,7 @@ fn points() -> Vec<Point> {
 fn entry(index: u64) -> Entry {
     let points = points();
     let Point { term, end, .. } = points[index as usize];
-    let payload = if index % 3 == 0 {
+    let payload = if index.is_multiple_of(3) {
         Payload::Blank
     } else {
         let batch = batch(None, &format!("value {index}"));

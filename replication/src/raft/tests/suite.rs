@@ -17,7 +17,7 @@ use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::group_log::GroupLog;
 use crate::raft::journal::Journal;
 use crate::raft::log_store::LogStore;
-use crate::raft::{ReplicaId, StateMachine, TypeConfig};
+use crate::raft::{GroupParts, GroupSettings, ReplicaId, StateMachine, TypeConfig};
 
 impl From<u64> for ReplicaId {
     fn from(number: u64) -> Self {
@@ -27,34 +27,37 @@ impl From<u64> for ReplicaId {
 
 struct Builder;
 
+/// A replica on a disk in memory.
+pub(super) fn parts() -> GroupParts {
+    let fs: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::default());
+    let dir = Path::new("/data");
+    fs.create_dir_all(dir).unwrap();
+    let flusher = FlushCoordinator::inline(Arc::clone(&fs), dir.into());
+    let journal = Journal::open(Arc::clone(&fs), dir, flusher.clone()).unwrap();
+    let now =
+        Now { mono: MonoTime::from_start(Duration::ZERO), wall: Timestamp(1_700_000_000_000) };
+    let context = OpenContext::new(now, LogResources::new(8, 1 << 20));
+    let settings = LogSettings::default();
+    let log = PartitionLog::create(Arc::clone(&fs), dir.join("topic-0"), settings, &context);
+    let partition = Partition::new(PartitionParts {
+        name: TopicPartition::new("topic", 0),
+        topic_id: GROUP.topic,
+        node: NodeId(1),
+        log: log.unwrap(),
+        epoch: LeaderEpoch(0),
+        copies: Copies::Several,
+        durability: Durability::Fsync,
+        home: home(&flusher),
+        flush_is_free: true,
+    });
+    let settings = GroupSettings::new(Arc::new(move || now));
+    GroupParts { id: GROUP, replica: replica(1), partition, journal, settings }
+}
+
 impl StoreBuilder<TypeConfig, LogStore, StateMachine> for Builder {
     async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
-        let fs: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::default());
-        let dir = Path::new("/data");
-        fs.create_dir_all(dir).unwrap();
-        let flusher = FlushCoordinator::inline(Arc::clone(&fs), dir.into());
-        let journal = Journal::open(Arc::clone(&fs), dir, flusher.clone()).unwrap();
-        let now =
-            Now { mono: MonoTime::from_start(Duration::ZERO), wall: Timestamp(1_700_000_000_000) };
-        let context = OpenContext::new(now, LogResources::new(8, 1 << 20));
-        let log = PartitionLog::create(
-            Arc::clone(&fs),
-            dir.join("topic-0"),
-            LogSettings::default(),
-            &context,
-        );
-        let partition = Partition::new(PartitionParts {
-            name: TopicPartition::new("topic", 0),
-            topic_id: GROUP.topic,
-            node: NodeId(1),
-            log: log.unwrap(),
-            epoch: LeaderEpoch(0),
-            copies: Copies::Several,
-            durability: Durability::Fsync,
-            home: home(&flusher),
-            flush_is_free: true,
-        });
-        let log = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(move || now));
+        let GroupParts { id, replica, partition, journal, settings } = parts();
+        let log = GroupLog::recover(id, replica, partition, journal, settings.clock);
         let log = log.await.unwrap();
         Ok(((), LogStore::new(Arc::clone(&log), 1 << 20), StateMachine::new(log)))
     }
