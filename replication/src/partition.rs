@@ -22,6 +22,7 @@ use ottla_config::topic::Durability;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::HEADER;
 use ottla_storage::flush::FlushTarget;
+use ottla_storage::known_bugs::KnownBug;
 use ottla_storage::{
     AbortedTxn, AppendError, AppendInfo, AppendOrigin, LeaderAppend, LeaderBatch, LogError,
     LogHealth, LogRead, LogSettings, MinOneBatch, PartitionLog, ReadError,
@@ -237,7 +238,7 @@ impl Partition {
                 watches: BTreeMap::new(),
                 next_watch: 0,
             }),
-            flush_is_free: parts.flush_is_free,
+            flush_is_free: parts.flush_is_free || KnownBug::AckBeforeFsync.is_back(),
             offline: AtomicBool::new(false),
             group: RwLock::new(None),
         })
@@ -500,7 +501,12 @@ impl Partition {
         seen: Offset,
     ) -> Option<WatchGuard> {
         let mut state = self.state.lock();
-        if state.serving != Serving::Yes || state.marks().bound(isolation) > seen {
+        let is_more = state.marks().bound(isolation) > seen;
+        if state.serving == Serving::Offline && !is_more {
+            // Nothing will ever come: who is told of that would ask again at once, for ever.
+            return None;
+        }
+        if state.serving != Serving::Yes || is_more {
             drop(state);
             watch.fire();
             return None;

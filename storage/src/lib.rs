@@ -11,6 +11,7 @@ pub mod flush;
 pub mod fs;
 mod handles;
 pub mod index;
+pub mod known_bugs;
 pub mod leader_epoch;
 pub mod log;
 pub mod log_dir;

@@ -12,6 +12,8 @@ use ottla_protocol::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use ottla_protocol::records::{BatchHeader, NO_SEQUENCE, decrement_sequence};
 use thiserror::Error;
 
+use crate::known_bugs::KnownBug;
+
 pub mod snapshot;
 mod stage;
 
@@ -230,6 +232,11 @@ impl ProducerState {
             return Ok(Verdict::Append);
         }
         let known = self.producers.get(&header.producer_id);
+        if KnownBug::NoDedup.is_back() {
+            let known = known.unwrap_or(&ProducerEntry::UNKNOWN);
+            staged.append(known, batch, AppendOrigin::Replication)?;
+            return Ok(Verdict::Append);
+        }
         if origin == AppendOrigin::Client
             && !header.attributes.is_control()
             && let Some(duplicate) = known.and_then(|entry| entry.find_duplicate(header))

@@ -26,6 +26,7 @@ use super::{LogHealth, PartitionLog};
 use crate::error::{Damage, DamageFault, LogError};
 use crate::file_name::{FileKind, SegmentFileName};
 use crate::fs::OpenMode;
+use crate::known_bugs::KnownBug;
 use crate::producer_state::ProducerState;
 use crate::producer_state::snapshot::{self, Expiry};
 use crate::seal::{Seal, Seals};
@@ -343,10 +344,12 @@ impl PartitionLog {
         self.log_end = expected;
         let file_len = self.file_len(index)?;
         let next_good = self.good_batch_after(index, position, file_len, expected)?;
+        let careless = KnownBug::TruncateOnBadChecksum.is_back();
         let vouched = ctx.shutdown == Shutdown::Clean || expected < ctx.recovery_point;
         let whole = self.whole_batch_at(index, position, file_len)?;
         let doubtful = next_good.is_some() || whole;
-        if vouched || (doubtful && ctx.after_recovery_point == AfterRecoveryPoint::Report) {
+        let reported = doubtful && ctx.after_recovery_point == AfterRecoveryPoint::Report;
+        if (vouched || reported) && !careless {
             let damage = Damage { file: path, position, from: expected, to: next_good, fault };
             self.confine(index, position, damage.clone());
             report.damage = Some(damage);
