@@ -17,8 +17,13 @@ def free_port():
 
 def answers(port):
     """True when a raw ApiVersions v0 request is answered with error 0."""
+    return answers_at("127.0.0.1", port)
+
+
+def answers_at(host, port):
+    """As `answers`, at any address."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+        with socket.create_connection((host, port), timeout=2) as s:
             body = struct.pack(">hhih", 18, 0, 7, 6) + b"compat"
             s.sendall(struct.pack(">i", len(body)) + body)
             head = b""

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI does, on a fresh machine as well.
 //!
-//! Owns: the order (checks, cargo's tests, real clients) and installing Debian packages that are
+//! Owns: the order (checks, cargo's tests, the simulation, real clients), installing Debian packages that are
 //! missing. Never: decides what a client must do; `tests/compat` does, and installs its own PyPI,
 //! npm and Maven packages.
 
@@ -22,6 +22,9 @@ const CORPUS: &str = "tests/compat/corpus";
 const CRASH: &str = "tests/compat/crash";
 /// The same requests to a real Kafka, compared field by field.
 const DIFFERENTIAL: &str = "tests/differential/run";
+/// Whole brokers in simulated time, with faults from seeds.
+const SIMULATION: &[&str] =
+    &["test", "--release", "--locked", "--manifest-path", "tests/simulation/Cargo.toml"];
 /// Ports of its own for the broker, so that nothing else on the machine is in the way.
 const START: &str = "dev --data {dir} --port {port} --set ottla.http.listener=127.0.0.1:0";
 
@@ -41,6 +44,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         "cargo test",
         &mut cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]),
     );
+    // A workspace of its own: it must not share features with the product.
+    outcome.command("simulation", &mut cargo(root, SIMULATION));
     outcome.check("readme", || readme(root));
     outcome.check("clients", || {
         Ok(compat(root, &[]).err().map(|error| format!("{error:#}")).into_iter().collect())

@@ -1,0 +1,313 @@
+//! What goes wrong with hosts, disks, clocks and links, by the seed.
+//!
+//! Owns: when a fault begins and ends, and that all are over when the run asks. Never: judges.
+//!
+//! Invariants: power goes off on the disk before the host's tasks are dropped, so that nothing is
+//! written by destructors; a disk whose sync failed gets its host restarted, as an operator would.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ottla_storage::fs::FileSystem as _;
+use ottla_storage::fs::sim::{DiskError, Fault, FaultRates, Op, OpMatcher};
+use turmoil::Sim;
+
+use crate::disk::{HostDisk, Manner};
+use crate::history::History;
+use crate::random::Random;
+use crate::world::WallSkew;
+
+/// How often and how long, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Density {
+    /// About one fault in this time.
+    pub every: u64,
+    /// A crashed host is down for up to this long.
+    pub down_max: u64,
+    /// A link is cut for up to this long.
+    pub cut_max: u64,
+}
+
+impl Density {
+    /// Most seeds are dense, with restarts faster than an election; some leave time to work.
+    #[must_use]
+    pub fn of(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self { every: 2_000, down_max: 2_000, cut_max: 3_000 },
+            1 => Self { every: 800, down_max: 1_200, cut_max: 1_500 },
+            _ => Self { every: 350, down_max: 500, cut_max: 900 },
+        }
+    }
+}
+
+/// A host that brokers run on.
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    pub disk: HostDisk,
+    pub skew: WallSkew,
+    /// Down until then.
+    down_until: Option<u64>,
+    /// Something of its disk is to be put right then.
+    disk_until: Option<u64>,
+    /// It has to be restarted then, because its disk failed.
+    restart_at: Option<u64>,
+}
+
+impl Node {
+    #[must_use]
+    pub fn new(id: i32, random: &mut Random) -> Self {
+        Self {
+            name: format!("n{id}"),
+            disk: HostDisk::new(random),
+            skew: WallSkew::default(),
+            down_until: None,
+            disk_until: None,
+            restart_at: None,
+        }
+    }
+}
+
+/// Which faults a run has.
+#[derive(Clone, Debug)]
+pub struct Menu {
+    /// Faults of disks that are no crash: slow, full, failing.
+    pub disks: bool,
+    pub clocks: bool,
+    /// Clients are cut off, too.
+    pub clients: Vec<String>,
+    /// One bit of a log rots while its host is down: the topic whose log it is.
+    pub rot: Option<String>,
+}
+
+/// Makes trouble.
+#[derive(Debug)]
+pub struct Nemesis {
+    pub nodes: Vec<Node>,
+    random: Random,
+    density: Density,
+    menu: Menu,
+    history: History,
+    /// Cut links, each with its end.
+    cuts: Vec<(u64, String, String)>,
+    pub crashes: u64,
+    pub faults: u64,
+}
+
+/// How a host goes down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// The machine: what was not synced goes.
+    Power,
+    /// The process: the page cache stays.
+    Process,
+}
+
+impl Nemesis {
+    #[must_use]
+    pub fn new(nodes: Vec<Node>, mut random: Random, menu: Menu, history: History) -> Self {
+        let density = Density::of(&mut random);
+        Self { nodes, random, density, menu, history, cuts: Vec::new(), crashes: 0, faults: 0 }
+    }
+
+    /// One millisecond of trouble.
+    pub fn step(&mut self, sim: &mut Sim<'_>, now: u64) {
+        self.end_what_is_due(sim, now);
+        if now > 500 && self.random.one_in(self.density.every) {
+            self.faults += 1;
+            self.begin(sim, now);
+        }
+    }
+
+    /// Ends everything; hosts come up again.
+    pub fn heal(&mut self, sim: &mut Sim<'_>) {
+        self.history.note("heal");
+        for (_, a, b) in std::mem::take(&mut self.cuts) {
+            sim.repair(a, b);
+        }
+        for index in 0..self.nodes.len() {
+            self.nodes[index].disk.heal();
+            let failed = self.nodes[index].restart_at.take().is_some();
+            let off = !self.nodes[index].disk.has_power();
+            if failed || off {
+                self.down(sim, index, 0, Way::Power);
+            }
+            let node = &mut self.nodes[index];
+            node.disk_until = None;
+            if node.down_until.take().is_some() {
+                sim.bounce(node.name.clone());
+            }
+        }
+    }
+
+    fn end_what_is_due(&mut self, sim: &mut Sim<'_>, now: u64) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.cuts).into_iter().partition(|(end, _, _)| *end <= now);
+        self.cuts = later;
+        for (_, a, b) in due {
+            sim.repair(a, b);
+        }
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].down_until.is_none() && !self.nodes[index].disk.has_power() {
+                self.crash(sim, index, now, Way::Power);
+            }
+            let node = &mut self.nodes[index];
+            if node.down_until.is_some_and(|end| end <= now) {
+                node.down_until = None;
+                self.history.note(format!("start {}", node.name));
+                sim.bounce(node.name.clone());
+            }
+            if node.disk_until.is_some_and(|end| end <= now) {
+                node.disk_until = None;
+                node.disk.heal();
+            }
+            if node.restart_at.is_some_and(|at| at <= now) && node.down_until.is_none() {
+                let way = if self.random.one_in(2) { Way::Power } else { Way::Process };
+                self.crash(sim, index, now, way);
+            }
+        }
+    }
+
+    fn begin(&mut self, sim: &mut Sim<'_>, now: u64) {
+        let count = u64::try_from(self.nodes.len()).unwrap_or(1);
+        let index = usize::try_from(self.random.below(count)).unwrap_or(0);
+        match self.random.below(10) {
+            0 | 1 => self.crash(sim, index, now, Way::Power),
+            2 => self.crash(sim, index, now, Way::Process),
+            3 => {
+                let node = &self.nodes[index];
+                node.disk.cut_power_soon(30);
+                self.history.note(format!("power of {} goes soon", node.name));
+            }
+            4 | 5 if self.nodes.len() > 1 => self.isolate(sim, index, now),
+            4..=6 => self.cut_client(sim, index, now),
+            7 | 8 if self.menu.disks => self.harm_disk(index, now),
+            9 if self.menu.clocks => {
+                let node = &self.nodes[index];
+                let hours = i64::try_from(self.random.below(5)).unwrap_or(0) - 2;
+                node.skew.jump(hours * 3_600_000 + 17);
+                self.history.note(format!("clock of {} jumps by {hours} h", node.name));
+            }
+            _ => {}
+        }
+    }
+
+    /// Crashes one host, or now and then all at once.
+    fn crash(&mut self, sim: &mut Sim<'_>, index: usize, now: u64, way: Way) {
+        if self.nodes.len() > 1 && self.random.one_in(12) {
+            for every in 0..self.nodes.len() {
+                self.down(sim, every, now, way);
+            }
+        } else {
+            self.down(sim, index, now, way);
+        }
+    }
+
+    fn down(&mut self, sim: &mut Sim<'_>, index: usize, now: u64, way: Way) {
+        let span = 20 + self.random.below(self.density.down_max);
+        let node = &mut self.nodes[index];
+        if node.down_until.is_some() {
+            return;
+        }
+        self.history.note(format!("{way:?} of {} fails for {span} ms", node.name));
+        match way {
+            Way::Power => node.disk.sim().crash(),
+            Way::Process => node.disk.sim().kill_process(),
+        }
+        sim.crash(node.name.clone());
+        if now > 2_000 {
+            self.menu.rot =
+                self.menu.rot.take().filter(|topic| !rot(node, topic, &mut self.random));
+        }
+        node.restart_at = None;
+        node.down_until = Some(now + span);
+        self.crashes += 1;
+    }
+
+    /// Cuts a host off from the others, both ways or one.
+    fn isolate(&mut self, sim: &mut Sim<'_>, index: usize, now: u64) {
+        let name = self.nodes[index].name.clone();
+        let mut others: BTreeSet<String> =
+            self.nodes.iter().map(|node| node.name.clone()).collect();
+        others.remove(&name);
+        // One link only: the three see different clusters.
+        if self.random.one_in(3) {
+            others.pop_first();
+        }
+        if self.random.one_in(3) {
+            others.extend(self.menu.clients.iter().cloned());
+        }
+        let direction = self.random.below(3);
+        self.history.note(format!("{name} is cut off from {others:?} ({direction})"));
+        for other in others {
+            self.cut(sim, (&name, &other), now, direction);
+        }
+    }
+
+    fn cut_client(&mut self, sim: &mut Sim<'_>, index: usize, now: u64) {
+        let Some(client) = self.random.pick(&self.menu.clients).cloned() else { return };
+        let name = self.nodes[index].name.clone();
+        let direction = self.random.below(3);
+        self.history.note(format!("{client} is cut off from {name} ({direction})"));
+        self.cut(sim, (&name, &client), now, direction);
+    }
+
+    fn cut(&mut self, sim: &mut Sim<'_>, link: (&str, &str), now: u64, direction: u64) {
+        let (a, b) = link;
+        match direction {
+            0 => sim.partition_oneway(a, b),
+            1 => sim.partition_oneway(b, a),
+            _ => sim.partition(a, b),
+        }
+        let end = now + 50 + self.random.below(self.density.cut_max);
+        self.cuts.push((end, a.to_owned(), b.to_owned()));
+    }
+
+    fn harm_disk(&mut self, index: usize, now: u64) {
+        let (kind, span) = (self.random.below(5), self.random.between(100..1_500));
+        let node = &mut self.nodes[index];
+        let sim = node.disk.sim();
+        let what = match kind {
+            0 => {
+                sim.set_capacity(1);
+                "is full"
+            }
+            1 => {
+                sim.fail_next(OpMatcher::op(Op::SyncData), DiskError::Io);
+                sim.fail_next(OpMatcher::op(Op::SyncDisk), DiskError::Io);
+                node.restart_at = Some(now + span);
+                "fails a sync"
+            }
+            2 => {
+                let part = if self.random.one_in(2) { ".log" } else { "" };
+                sim.fail_next(OpMatcher::op(Op::Write).on(part), DiskError::Io);
+                node.restart_at = Some(now + span);
+                "fails a write"
+            }
+            3 => {
+                sim.set_rates(FaultRates { short_read: 200_000, ..FaultRates::default() });
+                sim.fault_next(OpMatcher::op(Op::Read), Fault::Slow(Duration::from_millis(1)));
+                "reads in pieces"
+            }
+            _ => {
+                node.disk.set_manner(Manner { sync_millis_max: 1 + span });
+                "is slow"
+            }
+        };
+        node.disk_until = Some(now + span);
+        self.history.note(format!("disk of {} {what} for {span} ms", node.name));
+    }
+}
+
+/// Inverts a bit of a batch that good ones follow; false when there is none yet.
+fn rot(node: &Node, topic: &str, random: &mut Random) -> bool {
+    let folder = PathBuf::from(format!("/data/{topic}-0"));
+    let Ok(entries) = node.disk.list(&folder) else { return false };
+    let logs: Vec<_> =
+        entries.iter().filter(|entry| entry.name.ends_with(".log") && entry.len > 2_000).collect();
+    let Some(entry) = random.pick(&logs) else { return false };
+    // In the first half, so that the end of the file is none that could have been torn.
+    let bit = random.below(entry.len / 2) * 8 + random.below(8);
+    node.disk.sim().flip_bit(&folder.join(&entry.name), bit).is_ok()
+}
