@@ -12,12 +12,13 @@ use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, FetchResponse,
-    InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, ResponseHeader, TopicName,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use ottla_protocol::ErrorCode;
@@ -29,6 +30,8 @@ use turmoil::net::TcpStream;
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
+/// ListOffsets' question for the log's start.
+const EARLIEST: i64 = -2;
 /// Where brokers listen.
 pub const PORT: u16 = 9092;
 
@@ -246,6 +249,28 @@ impl Connection {
         Ok(Fetched { error, records, next, high_watermark, log_start })
     }
 
+    /// Where the log begins.
+    ///
+    /// # Errors
+    /// Those of the network, and an error code.
+    pub async fn earliest(&mut self, of: Target<'_>) -> io::Result<i64> {
+        let partition = ListOffsetsPartition::default()
+            .with_partition_index(of.partition)
+            .with_timestamp(EARLIEST);
+        let topic = ListOffsetsTopic::default()
+            .with_name(TopicName(text(of.topic)))
+            .with_partitions(vec![partition]);
+        let request =
+            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        let response = self.call(5, &request, Duration::from_secs(3)).await?;
+        let mut answers = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let answer = answers.next().ok_or(ErrorKind::UnexpectedEof)?;
+        match ErrorCode::from_code(answer.error_code) {
+            ErrorCode::None => Ok(answer.offset),
+            code => Err(Error::other(format!("ListOffsets: {code:?}"))),
+        }
+    }
+
     /// # Errors
     /// Those of the network; an error code is `Ok`.
     pub async fn delete_records(&mut self, of: Target<'_>, before: i64) -> io::Result<ErrorCode> {
@@ -309,6 +334,8 @@ fn records_of(mut bytes: &[u8], from: i64) -> io::Result<(Vec<(i64, u64)>, i64)>
         if header.attributes.is_control() {
             continue;
         }
+        // As every client does: a broker may hand out what rotted, nobody may take it.
+        batch.check_crc().map_err(broken)?;
         let read = batch.records(RESPONSE_BYTES_MAX).map_err(broken)?;
         for record in &read {
             let record = record.map_err(broken)?;

@@ -30,6 +30,14 @@ impl Default for Manner {
     }
 }
 
+/// What a power cut leaves of blocks that were not synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Survival {
+    /// Any of them, torn or whole: later ones may survive where earlier ones do not.
+    AnySubset,
+    AllOrNothing,
+}
+
 #[derive(Debug)]
 struct Shared {
     sim: SimFileSystem,
@@ -45,12 +53,18 @@ pub struct HostDisk {
 
 impl HostDisk {
     #[must_use]
-    pub fn new(random: &mut Random) -> Self {
+    pub fn new(random: &mut Random, survival: Survival) -> Self {
         let lost_blocks = if random.one_in(2) { LostBlocks::Zeros } else { LostBlocks::Garbage };
+        let keeps = match survival {
+            // Some disks lose nearly everything, others nearly nothing.
+            Survival::AnySubset => [50_000, 500_000, 950_000],
+            Survival::AllOrNothing => [0, 0, 1_000_000],
+        };
+        let keep = keeps[random.below(3) as usize];
         let options = SimOptions {
             block_bytes: if random.one_in(2) { 512 } else { 4096 },
-            // Some disks lose nearly everything, others nearly nothing.
-            keep_block_per_million: [50_000, 500_000, 950_000][random.below(3) as usize],
+            keep_block_per_million: keep,
+            torn_block_per_million: if survival == Survival::AnySubset { 200_000 } else { 0 },
             keep_name_per_million: [50_000, 500_000, 950_000][random.below(3) as usize],
             lost_blocks,
             trace_lines: 0,
@@ -84,6 +98,7 @@ impl HostDisk {
 
     /// No more faults but what a crash does.
     pub fn heal(&self) {
+        self.shared.sim.power_off_at(u64::MAX);
         self.shared.sim.clear_faults();
         self.shared.sim.set_rates(FaultRates::default());
         self.shared.sim.set_capacity(u64::MAX);

@@ -6,14 +6,15 @@
 //! written by destructors; a disk whose sync failed gets its host restarted, as an operator would.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ottla_storage::fs::FileSystem as _;
+use ottla_protocol::records::Batch;
 use ottla_storage::fs::sim::{DiskError, Fault, FaultRates, Op, OpMatcher};
+use ottla_storage::fs::{FileSystem as _, OpenMode};
 use turmoil::Sim;
 
-use crate::disk::{HostDisk, Manner};
+use crate::disk::{HostDisk, Manner, Survival};
 use crate::history::History;
 use crate::random::Random;
 use crate::world::WallSkew;
@@ -57,10 +58,10 @@ pub struct Node {
 
 impl Node {
     #[must_use]
-    pub fn new(id: i32, random: &mut Random) -> Self {
+    pub fn new(id: i32, random: &mut Random, survival: Survival) -> Self {
         Self {
             name: format!("n{id}"),
-            disk: HostDisk::new(random),
+            disk: HostDisk::new(random, survival),
             skew: WallSkew::default(),
             down_until: None,
             disk_until: None,
@@ -307,7 +308,26 @@ fn rot(node: &Node, topic: &str, random: &mut Random) -> bool {
     let logs: Vec<_> =
         entries.iter().filter(|entry| entry.name.ends_with(".log") && entry.len > 2_000).collect();
     let Some(entry) = random.pick(&logs) else { return false };
-    // In the first half, so that the end of the file is none that could have been torn.
-    let bit = random.below(entry.len / 2) * 8 + random.below(8);
-    node.disk.sim().flip_bit(&folder.join(&entry.name), bit).is_ok()
+    let path = folder.join(&entry.name);
+    let Some(place) = batch_in_first_half(&node.disk, &path, random) else { return false };
+    node.disk.sim().flip_bit(&path, place * 8 + random.below(8)).is_ok()
+}
+
+/// A byte of a batch in the first half of a file, so that good ones follow; one that the CRC covers, or
+/// of the CRC.
+fn batch_in_first_half(disk: &HostDisk, path: &Path, random: &mut Random) -> Option<u64> {
+    const CRC_AT: u64 = 17;
+    let file = disk.open(path, OpenMode::Read).ok()?;
+    let len = usize::try_from(file.len().ok()?).ok()?;
+    let bytes = file.read_bytes_at(0, len).ok()?;
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Ok(batch) = Batch::parse(bytes.get(at..)?) {
+        let size = batch.bytes().len();
+        if at < len / 2 {
+            places.push(u64::try_from(at).ok()? + random.between(CRC_AT..size as u64));
+        }
+        at += size;
+    }
+    random.pick(&places).copied()
 }

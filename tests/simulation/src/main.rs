@@ -16,18 +16,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_replication::raft::defects::Defect;
 use ottla_simulation::check;
+use ottla_simulation::disk::Survival;
 use ottla_simulation::history::{self, History};
 use ottla_simulation::scenario::brokers::{self, Layout};
 use ottla_simulation::scenario::{Outcome, Plan};
 use ottla_simulation::world;
+use ottla_storage::known_bugs::KnownBug;
 use rand::SeedableRng as _;
 
 const USAGE: &str = "\
 usage: ottla-simulation run  <scenario> <seed> [options]
        ottla-simulation soak <scenario> <first seed> <seeds> [--jobs N] [options]
        ottla-simulation check <history.jsonl>
-scenarios: single, rot, cluster
+scenarios: single, holes, rot, cluster
 options: --millis N    how long faults go on, in simulated milliseconds
          --bug NAME    puts a known bug back
          --history F   writes the history as JSON lines
@@ -104,9 +107,10 @@ fn run(scenario: &str, seed: u64, options: &Options) -> ExitCode {
     let history = if options.tell { History::telling() } else { History::default() };
     let plan = Plan { seed, millis: options.millis.unwrap_or(12_000), history };
     let outcome: Outcome = match scenario {
-        "single" => brokers::run(&plan, Layout { brokers: 1, groups: true, rot: false }),
-        "rot" => brokers::run(&plan, Layout { brokers: 1, groups: false, rot: true }),
-        "cluster" => brokers::run(&plan, Layout { brokers: 3, groups: true, rot: false }),
+        "single" => brokers::run(&plan, Layout::of(1)),
+        "holes" => brokers::run(&plan, Layout { survival: Survival::AnySubset, ..Layout::of(1) }),
+        "rot" => brokers::run(&plan, Layout { groups: false, rot: true, ..Layout::of(1) }),
+        "cluster" => brokers::run(&plan, Layout::of(3)),
         _ => return usage(),
     };
     drop(clocks);
@@ -122,11 +126,19 @@ fn run(scenario: &str, seed: u64, options: &Options) -> ExitCode {
     if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Puts a bug back where the product has a switch for it: in one replica's log, in a group, or both.
 fn put_back(name: &str) -> bool {
-    ottla_storage::known_bugs::KnownBug::by_name(name).is_some_and(|bug| {
-        bug.put_back();
-        true
-    })
+    let in_a_group = match name {
+        "ack-before-fsync" => Some(Defect::AckBeforeSync),
+        "vote-not-synced" => Some(Defect::VoteNotSynced),
+        "leader-restore" => Some(Defect::LeaderRestore),
+        "recordless-not-synced" => Some(Defect::RecordlessNotSynced),
+        _ => None,
+    };
+    Defect::activate(in_a_group);
+    let in_the_log = KnownBug::by_name(name);
+    in_the_log.into_iter().for_each(KnownBug::put_back);
+    in_a_group.is_some() || in_the_log.is_some()
 }
 
 /// Each seed in a process of its own; tells failures with the command that replays them.

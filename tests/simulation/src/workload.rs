@@ -268,7 +268,7 @@ impl ReaderTask {
                 ErrorCode::None => self.note_poll(node, *from, &fetched),
                 ErrorCode::OffsetOutOfRange => {
                     self.note_out_of_range(node, *from);
-                    *from = fetched.log_start.max(0);
+                    *from = connection.earliest(target).await?;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
@@ -346,15 +346,11 @@ async fn try_final_read(desk: &Desk, partition: i32, random: &mut Random) -> io:
     let mut connection = Connection::open(&Desk::host(node), DEADLINE).await?;
     let target = Target { topic: &desk.topic, partition };
     let mut whole: Option<Fetched> = None;
-    let mut from = 0;
+    let mut from = connection.earliest(target).await?;
     loop {
         let mut fetched = connection.fetch(target, from, FETCH_BYTES).await?;
         match fetched.error {
             ErrorCode::None => {}
-            ErrorCode::OffsetOutOfRange if fetched.log_start > from => {
-                from = fetched.log_start;
-                continue;
-            }
             code => return Err(io::Error::other(format!("{code:?}"))),
         }
         let stuck = fetched.next == from && from < fetched.high_watermark;

@@ -15,7 +15,7 @@ use turmoil::{Builder, Sim};
 use super::{Outcome, Plan, Tally, replicas};
 use crate::check::Violation;
 use crate::client::{Connection, PORT};
-use crate::disk::HostDisk;
+use crate::disk::{HostDisk, Survival};
 use crate::faults::{Menu, Nemesis, Node};
 use crate::groups::MemberTask;
 use crate::history::History;
@@ -41,6 +41,15 @@ pub struct Layout {
     /// A bit of partition 0 rots. Where there is one replica its clients may wait for ever, but no offset
     /// may become another record's.
     pub rot: bool,
+    pub survival: Survival,
+}
+
+impl Layout {
+    /// Brokers with groups, whose disks keep all or nothing of what was not synced.
+    #[must_use]
+    pub const fn of(brokers: i32) -> Self {
+        Self { brokers, groups: true, rot: false, survival: Survival::AllOrNothing }
+    }
 }
 
 /// What a broker's host is made of; a restart gets the same.
@@ -61,7 +70,7 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
     let mut sim = network(plan);
     let mut nodes = Vec::new();
     for id in 1..=layout.brokers {
-        let node = Node::new(id, &mut random);
+        let node = Node::new(id, &mut random, layout.survival);
         let machine = Machine {
             id,
             brokers: layout.brokers,
@@ -239,8 +248,12 @@ fn client(
 
 /// Makes the topic, whoever comes first.
 async fn set_up(desk: &Desk, copies: i16, random: &mut Random) {
-    let configs =
-        [("internal.segment.bytes", "6000".to_owned()), ("index.interval.bytes", "512".to_owned())];
+    let configs = [
+        ("internal.segment.bytes", "6000".to_owned()),
+        ("index.interval.bytes", "512".to_owned()),
+        // Clocks jump by hours.
+        ("message.timestamp.after.max.ms", i64::MAX.to_string()),
+    ];
     loop {
         let node = random.pick(&desk.nodes).copied().unwrap_or(1);
         let made = async {
@@ -259,7 +272,12 @@ async fn set_up(desk: &Desk, copies: i16, random: &mut Random) {
 async fn serve(machine: Machine) -> turmoil::Result {
     loop {
         match Broker::start(options(&machine)?).await {
-            Ok(_broker) => std::future::pending::<()>().await,
+            Ok(broker) => {
+                // The nemesis restarts a host whose disk it failed.
+                let reason = broker.halted().await;
+                machine.history.note(format!("n{} halts: {reason}", machine.id));
+                std::future::pending::<()>().await;
+            }
             Err(error) => {
                 machine.history.note(format!("n{} does not start: {error}", machine.id));
             }
