@@ -175,6 +175,10 @@ impl FileSystem for HostDisk {
         Some(coordinator)
     }
 
+    fn boot_id(&self) -> Option<String> {
+        self.shared.sim.boot_id()
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         self.shared.sim.lock(path)
     }

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ottla_protocol::records::Batch;
@@ -48,6 +50,8 @@ pub struct Node {
     pub name: String,
     pub disk: HostDisk,
     pub skew: WallSkew,
+    /// Set by a broker that cannot go on: it is restarted, as a supervisor would.
+    pub halted: Arc<AtomicBool>,
     /// Down until then.
     down_until: Option<u64>,
     /// Something of its disk is to be put right then.
@@ -63,6 +67,7 @@ impl Node {
             name: format!("n{id}"),
             disk: HostDisk::new(random, survival),
             skew: WallSkew::default(),
+            halted: Arc::default(),
             down_until: None,
             disk_until: None,
             restart_at: None,
@@ -129,7 +134,8 @@ impl Nemesis {
         }
         for index in 0..self.nodes.len() {
             self.nodes[index].disk.heal();
-            let failed = self.nodes[index].restart_at.take().is_some();
+            let halted = self.nodes[index].halted.swap(false, Ordering::Relaxed);
+            let failed = self.nodes[index].restart_at.take().is_some() || halted;
             let off = !self.nodes[index].disk.has_power();
             if failed || off {
                 self.down(sim, index, 0, Way::Power);
@@ -152,6 +158,9 @@ impl Nemesis {
         for index in 0..self.nodes.len() {
             if self.nodes[index].down_until.is_none() && !self.nodes[index].disk.has_power() {
                 self.crash(sim, index, now, Way::Power);
+            }
+            if self.nodes[index].halted.swap(false, Ordering::Relaxed) {
+                self.down(sim, index, now, Way::Process);
             }
             let node = &mut self.nodes[index];
             if node.down_until.is_some_and(|end| end <= now) {

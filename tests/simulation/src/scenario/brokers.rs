@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ottla_broker::host::Host;
@@ -59,6 +60,7 @@ struct Machine {
     brokers: i32,
     disk: HostDisk,
     skew: WallSkew,
+    halted: Arc<AtomicBool>,
     history: History,
     seed: u64,
 }
@@ -76,6 +78,7 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
             brokers: layout.brokers,
             disk: node.disk.clone(),
             skew: node.skew.clone(),
+            halted: Arc::clone(&node.halted),
             history: plan.history.clone(),
             seed: random.next(),
         };
@@ -273,9 +276,9 @@ async fn serve(machine: Machine) -> turmoil::Result {
     loop {
         match Broker::start(options(&machine)?).await {
             Ok(broker) => {
-                // The nemesis restarts a host whose disk it failed.
                 let reason = broker.halted().await;
                 machine.history.note(format!("n{} halts: {reason}", machine.id));
+                machine.halted.store(true, Ordering::Relaxed);
                 std::future::pending::<()>().await;
             }
             Err(error) => {

@@ -50,7 +50,8 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
         };
         ban(NOWHERE);
         if is_test {
-            if !source.path.contains("/benches/") && !paces_a_poll(source, line) {
+            let timeless = sleeps_in_simulated_time(&source.path);
+            if !source.path.contains("/benches/") && !timeless && !paces_a_poll(source, line) {
                 ban(IN_TESTS);
             }
         } else if BELOW_BROKER.iter().any(|prefix| source.path.starts_with(prefix)) {
@@ -71,6 +72,11 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
 /// process. The comment above says so.
 fn paces_a_poll(source: &Source, line: usize) -> bool {
     line > 0 && source.comments[line - 1].contains("Paces a poll")
+}
+
+/// Where nothing waits for a real clock: a sleep is a step of the simulation.
+fn sleeps_in_simulated_time(path: &str) -> bool {
+    path.starts_with("tests/simulation/src/")
 }
 
 /// The command line and examples talk to their user; everything else is a library.
