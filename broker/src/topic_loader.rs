@@ -142,6 +142,8 @@ fn load(
             }
         }
     }
+    // Before anybody can ask: at the start nothing listens yet, and later all logs are new.
+    services.replicas.flush_opened();
     loaded
 }
 
@@ -185,7 +187,7 @@ fn load_topic(
                         _ => unseen,
                     },
                 };
-                match services.replicas.open_partition(new, now) {
+                match services.replicas.open_unflushed(new, now) {
                     Ok(partition) => Slot::Here(partition),
                     Err(error) => {
                         tracing::error!(topic = %topic.name, partition = %index, %error,

@@ -9,6 +9,7 @@ mod compaction;
 mod directories;
 mod failures;
 mod moves;
+mod opened;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use self::directories::{Directories, Directory};
 pub use self::failures::FailedDirectory;
 use self::moves::Moves;
 pub use self::moves::{AlterDirectoryError, FutureReplica, MoveStep};
+use self::opened::Opened;
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::GroupId;
 use crate::raft::journal::{Journal, JournalError};
@@ -118,6 +120,7 @@ pub struct Replicas {
     resources: Arc<LogResources>,
     partitions: RwLock<BTreeMap<TopicPartition, Placed>>,
     moves: Moves,
+    opened: Opened,
 }
 
 /// A partition with the directory that holds it.
@@ -151,6 +154,7 @@ impl Replicas {
             resources,
             partitions: RwLock::default(),
             moves: Moves::default(),
+            opened: Opened::default(),
         })
     }
 
@@ -185,6 +189,17 @@ impl Replicas {
     /// # Errors
     /// When the log is damaged or its disk fails.
     pub fn open_partition(&self, new: NewPartition, now: Now) -> Result<Arc<Partition>, OpenError> {
+        let partition = self.open_unflushed(new, now)?;
+        self.flush_opened();
+        Ok(partition)
+    }
+
+    /// As [`Self::open_partition`], for many: nothing of what they give may be read before
+    /// [`Self::flush_opened`].
+    ///
+    /// # Errors
+    /// As [`Self::open_partition`].
+    pub fn open_unflushed(&self, new: NewPartition, now: Now) -> Result<Arc<Partition>, OpenError> {
         if let Some(placed) = self.partitions.read().get(&new.name)
             && placed.partition.topic_id() == new.topic_id
         {
@@ -192,7 +207,9 @@ impl Replicas {
         }
         let name = new.name.clone();
         let failed = |error| OpenError::Log { partition: name.clone(), error };
-        let (directory, log) = match self.directories.holding(&new.name) {
+        let holding = self.directories.holding(&new.name);
+        let recovered = holding.is_some();
+        let (directory, mut log) = match holding {
             Some(directory) if !directory.is_online() => {
                 let reason = directory.log_dir().health().reason().unwrap_or_default().to_owned();
                 return Err(OpenError::Offline { partition: new.name, reason });
@@ -215,6 +232,9 @@ impl Replicas {
                 (directory, log)
             }
         };
+        // What a crash left in the page cache counts as committed only once it is synced.
+        let job = (recovered && log.needs_flush()).then(|| log.begin_flush());
+        let job = job.transpose().map_err(failed)?;
         let partition = Partition::new(PartitionParts {
             name: new.name.clone(),
             topic_id: new.topic_id,
@@ -227,6 +247,9 @@ impl Replicas {
             flush_is_free: self.fs.is_volatile(),
         });
         let placed = Placed { partition: Arc::clone(&partition), directory };
+        if let Some(job) = job {
+            self.opened.add(placed.clone(), job);
+        }
         self.partitions.write().insert(new.name, placed);
         Ok(partition)
     }
@@ -287,15 +310,11 @@ impl Replicas {
             ..OpenContext::new(now, Arc::clone(&self.resources))
         };
         match PartitionLog::open(Arc::clone(&self.fs), path, new.settings.clone(), &context) {
-            Ok((mut log, report)) => {
+            Ok((log, report)) => {
                 if let Some(damage) = &report.damage {
                     tracing::error!(partition = %new.name, %damage, "log is damaged");
                 } else if report.torn.is_some() {
                     tracing::warn!(partition = %new.name, ?report, "log recovered");
-                }
-                // What a crash left in the page cache counts as committed only once it is synced.
-                if log.needs_flush() {
-                    log.flush_now()?;
                 }
                 Ok(log)
             }
