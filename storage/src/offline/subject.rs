@@ -17,6 +17,10 @@ use crate::file_name::{
 use crate::fs::{EntryKind, FileSystem};
 use crate::log_dir::{FolderName, is_directory_file};
 
+/// Files of Kafka's `__cluster_metadata` (its `FileQuorumStateStore` and `Snapshots`).
+const QUORUM_STATE: &str = "quorum-state";
+const QUORUM_SNAPSHOT: &str = ".checkpoint";
+
 /// What there is to examine at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
@@ -130,6 +134,9 @@ impl PartitionFiles {
                     LEADER_EPOCH_CHECKPOINT => files.has_epochs = true,
                     PARTITION_METADATA => files.has_metadata = true,
                     SEGMENT_SEALS => files.has_seals = true,
+                    // What Kafka's quorum keeps beside its log: votes and snapshots.
+                    QUORUM_STATE => {}
+                    name if name.ends_with(QUORUM_SNAPSHOT) => {}
                     _ => files.foreign.push(entry.name),
                 },
             }

@@ -361,3 +361,16 @@ fn a_walk_can_be_stopped() {
     assert!(matches!(result, Err(OfflineError::Stopped)));
     assert_eq!(calls, 3);
 }
+
+#[test]
+fn a_wrong_epoch_is_one_finding_and_not_one_for_each_batch_behind_it() {
+    let (fs, dir) = copy("indexed-0");
+    let log = dir.join(SegmentFileName::live(Offset(0), FileKind::Log).text());
+    let mut bad = read(&*fs, &log);
+    // The lowest byte of the first batch's leader epoch, which is under no checksum.
+    bad[15] ^= 4;
+    write(&*fs, &log, &bad);
+    let report = verify(&*fs, &dir, &mut silent()).unwrap();
+    let wrong = |f: &&Finding| matches!(f.kind, FindingKind::EpochOrder { .. });
+    assert_eq!(report.findings.iter().filter(wrong).count(), 1);
+}

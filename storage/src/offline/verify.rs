@@ -246,7 +246,8 @@ fn log_file(
             let (offset, before) = (header.base_offset, epoch);
             report.find(path, FindingKind::EpochOrder { offset, found, before });
         }
-        epoch = epoch.max(found);
+        // Each descent once, not every batch behind it.
+        epoch = found;
         max_timestamp = max_timestamp.max(header.max_timestamp);
         facts.batches.push(BatchFact {
             position: batch.position,
