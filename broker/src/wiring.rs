@@ -15,7 +15,8 @@ use ottla_config::layers::Values;
 use ottla_config::listener::{AdvertisedListeners, Listener, ListenerRole};
 use ottla_config::{BrokerConfig, ByteSize, ConfigError, ConfigLayers};
 use ottla_coordinator::metadata::{BrokerRecord, ControllerSettings, Endpoint, RegisterBroker};
-use ottla_protocol::model::NodeId;
+use ottla_protocol::model::{NodeId, Uuid};
+use ottla_replication::peer::Dial;
 use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
 use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
@@ -125,7 +126,6 @@ impl Broker {
         let random = RandomSource::seeded(options.seed.unwrap_or_else(entropy));
         let node_id = NodeId(configuration.broker.node.node_id);
         let (fs, dirs) = storage(&options.storage, &configuration.broker);
-        let now = clock.now();
 
         let host = options.host;
         let listeners = bind_all(&host, &configuration.broker).await?;
@@ -139,38 +139,22 @@ impl Broker {
         let advertised = advertised(&configuration.broker, &listeners);
         let (ports, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|bound| is_for_peers(&configuration.broker, bound));
-        let file = IdentityFile::new(Arc::clone(&fs), dirs.clone());
-        let port_numbers: Vec<u16> = ports.iter().map(|port| port.address.port()).collect();
         let incarnation = random.next_uuid();
-        let (storage, mut ports) = match Plan::of(&configuration.broker, &file, &port_numbers) {
-            Plan::Alone => {
-                let settings = configuration.layers.static_values.clone();
-                (alone((fs, &dirs), &random, settings, node_id, &clock)?, ports)
-            }
-            Plan::Several(list) => {
-                let entry = Entry {
-                    own_address: own_address(&configuration.broker, &ports, &listeners),
-                    config: &configuration.broker,
-                    fs,
-                    dirs: &dirs,
-                    clock: Arc::clone(&clock),
-                    random: &random,
-                    dial: Arc::new(host.clone()),
-                    list,
-                    ports,
-                };
-                let entered = start::enter(entry, &mut tasks, &stopped).await.map_err(Box::new)?;
-                (Stored::Several(Box::new(entered)), Vec::new())
-            }
+        let dial: Arc<dyn Dial> = Arc::new(host.clone());
+        let entry = Entry {
+            own_address: own_address(&configuration.broker, &ports, &listeners),
+            config: &configuration.broker,
+            fs,
+            dirs: &dirs,
+            clock: Arc::clone(&clock),
+            random: &random,
+            dial,
+            list: Vec::new(),
+            ports,
         };
+        let (storage, mut ports) = stored(entry, &configuration, &mut tasks, &stopped).await?;
         let (replicas, metadata, several) = storage.parts();
-        let registration = RegisterBroker {
-            id: node_id,
-            incarnation,
-            rack: configuration.broker.node.rack.clone(),
-            endpoints: advertised,
-            directories: replicas.directory_ids(),
-        };
+        let registration = registration(&configuration.broker, advertised, incarnation, &replicas);
         let services = Arc::new(Services {
             node_id,
             edge: edge_limits(&configuration.broker),
@@ -193,30 +177,12 @@ impl Broker {
             terms: Terms::default(),
         });
         let membership = match several {
-            None => {
-                services.metadata.start_alone(&services, registration, now).await?;
-                None
-            }
-            Some(several) => {
-                Some(take_part(&services, several, registration, &mut tasks, &stopped).await?)
-            }
+            None => begin_alone(&services, registration).await?,
+            Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await?,
         };
-        services.replicas.resume_moves();
-        GroupService::start(&services).await;
         ports.extend(listeners);
-        for bound in ports {
-            tasks.spawn(listener::serve(bound, Arc::clone(&services), stopped.clone()));
-        }
         let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
-        if let Some(socket) = http {
-            let serve = crate::http::serve(socket, Arc::clone(&services), stopped.clone());
-            tasks.spawn(serve);
-        }
-        tasks.spawn(group_service::run_timers(Arc::clone(&services), stopped.clone()));
-        maintenance::spawn(&mut tasks, &services, &stopped);
-        let (halt, halted) = watch::channel(None);
-        tasks.spawn(log_dir_moves::run(Arc::clone(&services), stopped.clone()));
-        tasks.spawn(directory_failures::run(Arc::clone(&services), stopped, halt));
+        let halted = serve(&services, &mut tasks, stopped, ports, http).await;
         Ok(Self { services, addresses, http: http_address, stop, tasks, halted, membership })
     }
 
@@ -308,9 +274,58 @@ impl Broker {
     }
 }
 
+/// Opens the node's logs, alone or as one of several; gives the ports of peers back that nobody serves.
+async fn stored(
+    mut entry: Entry<'_>,
+    configuration: &Configuration,
+    tasks: &mut JoinSet<()>,
+    stopped: &Stopping,
+) -> Result<(Stored, Vec<BoundListener>), StartError> {
+    let file = IdentityFile::new(Arc::clone(&entry.fs), entry.dirs.to_vec());
+    let numbers: Vec<u16> = entry.ports.iter().map(|port| port.address.port()).collect();
+    match Plan::of(entry.config, &file, &numbers) {
+        Plan::Alone => {
+            let settings = configuration.layers.static_values.clone();
+            let node = NodeId(entry.config.node.node_id);
+            let disk = (entry.fs, entry.dirs);
+            let stored = alone(disk, entry.random, settings, node, &entry.clock)?;
+            Ok((stored, entry.ports))
+        }
+        Plan::Several(list) => {
+            entry.list = list;
+            let entered = start::enter(entry, tasks, stopped).await.map_err(Box::new)?;
+            Ok((Stored::Several(Box::new(entered)), Vec::new()))
+        }
+    }
+}
+
+/// Lets clients in, and begins what runs now and then.
+async fn serve(
+    services: &Arc<Services>,
+    tasks: &mut JoinSet<()>,
+    stopped: Stopping,
+    ports: Vec<BoundListener>,
+    http: Option<TcpListener>,
+) -> watch::Receiver<Option<String>> {
+    services.replicas.resume_moves();
+    GroupService::start(services).await;
+    for bound in ports {
+        tasks.spawn(listener::serve(bound, Arc::clone(services), stopped.clone()));
+    }
+    if let Some(socket) = http {
+        tasks.spawn(crate::http::serve(socket, Arc::clone(services), stopped.clone()));
+    }
+    tasks.spawn(group_service::run_timers(Arc::clone(services), stopped.clone()));
+    maintenance::spawn(tasks, services, &stopped);
+    let (halt, halted) = watch::channel(None);
+    tasks.spawn(log_dir_moves::run(Arc::clone(services), stopped.clone()));
+    tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt));
+    halted
+}
+
 /// A node's logs, and the others it keeps metadata with.
 enum Stored {
-    Alone(Arc<Replicas>, MetadataService),
+    Alone(Arc<Replicas>, Box<MetadataService>),
     Several(Box<Entered>),
 }
 
@@ -325,7 +340,7 @@ struct Several {
 impl Stored {
     fn parts(self) -> (Arc<Replicas>, MetadataService, Option<Several>) {
         match self {
-            Self::Alone(replicas, metadata) => (replicas, metadata, None),
+            Self::Alone(replicas, metadata) => (replicas, *metadata, None),
             Self::Several(entered) => {
                 let Entered { replicas, metadata, cluster, control, follower, services } = *entered;
                 (replicas, metadata, Some(Several { cluster, control, follower, services }))
@@ -348,7 +363,31 @@ fn alone(
     let replicas = Arc::new(replicas);
     let settings = ControllerSettings::from_static(settings)?;
     let metadata = MetadataService::open(&replicas, settings, clock.now())?;
-    Ok(Stored::Alone(replicas, metadata))
+    Ok(Stored::Alone(replicas, Box::new(metadata)))
+}
+
+/// What this broker says of itself to the cluster.
+fn registration(
+    config: &BrokerConfig,
+    endpoints: Vec<Endpoint>,
+    incarnation: Uuid,
+    replicas: &Replicas,
+) -> RegisterBroker {
+    RegisterBroker {
+        id: NodeId(config.node.node_id),
+        incarnation,
+        rack: config.node.rack.clone(),
+        endpoints,
+        directories: replicas.directory_ids(),
+    }
+}
+
+async fn begin_alone(
+    services: &Arc<Services>,
+    registration: RegisterBroker,
+) -> Result<Option<Arc<Membership>>, StartError> {
+    services.metadata.start_alone(services, registration, services.clock.now()).await?;
+    Ok(None)
 }
 
 /// Follows the metadata, registers, and begins what a member of a cluster does.
@@ -358,7 +397,7 @@ async fn take_part(
     registration: RegisterBroker,
     tasks: &mut JoinSet<()>,
     stopped: &Stopping,
-) -> Result<Arc<Membership>, StartError> {
+) -> Result<Option<Arc<Membership>>, StartError> {
     several.control.serve(services);
     // Peers are links already; from here on clients may come on their ports, too.
     let _first = several.services.set(Arc::clone(services));
@@ -388,7 +427,7 @@ async fn take_part(
     let membership = Membership::new(record, several.follower);
     membership.enter(services).await?;
     tasks.spawn(Arc::clone(&membership).run(Arc::clone(services), stopped.clone()));
-    Ok(membership)
+    Ok(Some(membership))
 }
 
 /// Whether other brokers connect to a listener: controller listeners, or that of brokers among themselves

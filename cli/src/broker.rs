@@ -1,7 +1,7 @@
 //! `ottla broker`: what single brokers offer, and taking one out of work or out of the cluster.
 //!
-//! Owns: `broker apis`, `broker drain` and `broker remove`. Never: a plan of moves (see `partition::plan`), or
-//! a change without consent where it cannot be undone.
+//! Owns: `broker apis`, `broker drain` and `broker remove`. Never: a plan of moves (that is
+//! `partition::plan`), or a change without consent where it cannot be undone.
 
 use std::time::Duration;
 
@@ -146,8 +146,8 @@ fn led_by(view: &ClusterView, id: i32) -> Vec<Partition> {
     led.map(|(topic, partition)| (topic, partition.index)).collect()
 }
 
-/// Another replica becomes the preferred leader of what this broker should lead, and then leads it. Partitions
-/// with one replica stay: nobody else has them.
+/// Another replica becomes the preferred leader of what this broker should lead, and then leads it.
+/// Partitions with one replica stay: nobody else has them.
 async fn drain(context: &Context, args: &DrainArgs) -> Result<Report, Failure> {
     let client = context.client().await?;
     let view = client.metadata(None).await?;

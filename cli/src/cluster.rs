@@ -1,7 +1,7 @@
 //! `ottla cluster`: the whole in one view, and whether it is well.
 //!
-//! Owns: `cluster info`, `cluster quorum` and the verdict of `cluster health`. Never: changes anything. Invariant:
-//! the verdict follows from the metadata alone and is decided by a pure function.
+//! Owns: `cluster info`, `cluster quorum` and the verdict of `cluster health`. Never: changes anything.
+//! Invariant: the verdict follows from the metadata alone and is decided by a pure function.
 
 use clap::Subcommand;
 use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};

@@ -28,13 +28,12 @@ use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
 use super::error::KafkaError;
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
-use crate::cluster;
 use crate::topics::TopicEntry;
 
 mod leaders;
 mod refusal;
 
-use leaders::Leaders;
+use leaders::{Leaders, enough_replicas};
 use refusal::Refusal;
 
 const IDS_FROM: i16 = 13;
@@ -203,23 +202,6 @@ fn produce_partition(
     topic.metrics.messages_in.inc_by(count);
     topic.metrics.bytes_in.inc_by(records.len() as u64);
     Ok((partition, sent))
-}
-
-/// `min.insync.replicas` holds for acks=all only. A majority is needed whatever it says.
-fn enough_replicas(ctx: &RequestContext, topic: &TopicEntry, index: i32) -> Result<(), Refusal> {
-    let wanted = usize::try_from(topic.config.min_insync_replicas).unwrap_or(usize::MAX);
-    let view = cluster::current_leader(&ctx.services, topic.id, index);
-    let in_sync = view.map_or(1, |view| view.isr.len());
-    if in_sync >= wanted {
-        return Ok(());
-    }
-    Err(Refusal::of(
-        ErrorCode::NotEnoughReplicas,
-        format!(
-            "min.insync.replicas={wanted} of topic {} is more than its replicas in sync: {in_sync}",
-            topic.name
-        ),
-    ))
 }
 
 fn refuse_all(data: Vec<PartitionProduceData>, refusal: &Refusal) -> Vec<Outcome> {

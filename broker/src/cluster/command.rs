@@ -1,7 +1,8 @@
 //! What brokers ask of the active controller, beside the requests of clients.
 //!
-//! Owns: [`Order`] and [`Done`], their text on the wire (JSON: they are rare and small). Never: the bytes of a
-//! link, or who asks. Registration and heartbeats are Kafka's BrokerRegistration and BrokerHeartbeat.
+//! Owns: [`Order`] and [`Done`], their text on the wire (JSON: they are rare and small). Never: the
+//! bytes of a link, or who asks. Registration and heartbeats are Kafka's BrokerRegistration and
+//! BrokerHeartbeat.
 
 use ottla_coordinator::metadata::BrokerRecord;
 use serde::{Deserialize, Serialize};

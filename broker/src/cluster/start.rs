@@ -21,7 +21,7 @@ use super::command::Follower;
 use super::control::Control;
 use super::forming::{Former, FormingError};
 use super::groups::LocalGroups;
-use super::identity::IdentityFile;
+use super::identity::{Identity, IdentityFile};
 use super::port;
 use super::{Cluster, ClusterParts};
 use crate::clock::Clock;
@@ -85,7 +85,7 @@ pub(crate) const METADATA_GROUP: GroupId =
     GroupId { topic: METADATA_TOPIC_ID, partition: PartitionId(0) };
 
 pub(crate) async fn enter(
-    entry: Entry<'_>,
+    mut entry: Entry<'_>,
     tasks: &mut JoinSet<()>,
     stopping: &Stopping,
 ) -> Result<Entered, EnterError> {
@@ -95,12 +95,11 @@ pub(crate) async fn enter(
     let directories: Vec<Uuid> = entry.dirs.iter().map(|dir| identity.directory(dir)).collect();
     let directory = directories.first().copied().unwrap_or_default();
     let incarnation = entry.random.next_u64();
-    let list = entry.list.clone();
     let card = Answer {
         node: me.0,
         directory: directory.as_u128(),
         incarnation: u128::from(incarnation),
-        list: list.clone(),
+        list: entry.list.clone(),
         formation: identity.formation.clone(),
         wall_ms: entry.clock.now().wall.0,
     };
@@ -128,19 +127,15 @@ pub(crate) async fn enter(
         settings: PeerSettings::default(),
     });
     let services = Arc::new(OnceLock::new());
-    for bound in entry.ports {
+    for bound in std::mem::take(&mut entry.ports) {
         let (peers, services) = (Arc::clone(&peers), Arc::clone(&services));
         tasks.spawn(port::serve(bound, peers, services, stopping.clone()));
     }
     let formation = match formed {
         Some(formation) => formation,
         None => {
-            let asker = Asker {
-                node: me,
-                directory,
-                incarnation: Uuid::from_u128(u128::from(incarnation)),
-                list,
-            };
+            let incarnation = Uuid::from_u128(u128::from(incarnation));
+            let asker = Asker { node: me, directory, incarnation, list: entry.list.clone() };
             let former = Former {
                 peers: &peers,
                 control: &control,
@@ -154,29 +149,54 @@ pub(crate) async fn enter(
     addresses.formed(&formation);
     peers.set_cluster(formation.cluster_id.clone());
     peers.addresses_changed();
-    let who = NodeIdentity {
-        node: me,
-        cluster_id: Some(formation.cluster_id.clone()),
-        new_cluster_id: Uuid::nil(),
-    };
-    let mut ids = entry.dirs.iter().map(|dir| identity.directory(dir));
-    let replicas = Replicas::open(entry.fs, &who, entry.dirs, flush_options(&entry.clock), || {
-        ids.next().unwrap_or_default()
-    })?;
-    let replicas = Arc::new(replicas);
-    local.serve(&peers, &replicas);
-    let settings = ControllerSettings::from_static(entry.config.effective().clone())?;
-    let metadata = MetadataService::open_one_of_several(&replicas, settings, entry.clock.now())?;
-    let (group, voter) =
-        metadata_group(&metadata, &replicas, &peers, &local, &formation, me).await?;
-    metadata.join(Arc::clone(&group));
-    let follower = (!voter).then(|| Follower {
-        node: me.0,
-        directory: group.replica().directory.as_u128(),
-        address: entry.own_address,
-    });
-    let parts = ClusterParts { me, peers, metadata: group, addresses, groups: local };
-    Ok(Entered { replicas, metadata, cluster: Cluster::new(parts), control, follower, services })
+    let base = Base { me, peers, addresses, local, control, services };
+    base.build(entry, &identity, &formation).await
+}
+
+/// What is there before the log directories are opened.
+struct Base {
+    me: NodeId,
+    peers: Arc<Peers>,
+    addresses: Arc<Addresses>,
+    local: Arc<LocalGroups>,
+    control: Arc<Control>,
+    services: Arc<OnceLock<Arc<Services>>>,
+}
+
+impl Base {
+    /// Opens the log directories as the cluster's, and takes part in its metadata group.
+    async fn build(
+        self,
+        entry: Entry<'_>,
+        identity: &Identity,
+        formation: &Formation,
+    ) -> Result<Entered, EnterError> {
+        let Self { me, peers, addresses, local, control, services } = self;
+        let who = NodeIdentity {
+            node: me,
+            cluster_id: Some(formation.cluster_id.clone()),
+            new_cluster_id: Uuid::nil(),
+        };
+        let mut ids = entry.dirs.iter().map(|dir| identity.directory(dir));
+        let flush = flush_options(&entry.clock);
+        let new_id = || ids.next().unwrap_or_default();
+        let replicas = Arc::new(Replicas::open(entry.fs, &who, entry.dirs, flush, new_id)?);
+        local.serve(&peers, &replicas);
+        let settings = ControllerSettings::from_static(entry.config.effective().clone())?;
+        let now = entry.clock.now();
+        let metadata = MetadataService::open_one_of_several(&replicas, settings, now)?;
+        let (group, voter) =
+            metadata_group(&metadata, &replicas, &peers, &local, formation, me).await?;
+        metadata.join(Arc::clone(&group));
+        let follower = (!voter).then(|| Follower {
+            node: me.0,
+            directory: group.replica().directory.as_u128(),
+            address: entry.own_address,
+        });
+        let parts = ClusterParts { me, peers, metadata: group, addresses, groups: local };
+        let cluster = Cluster::new(parts);
+        Ok(Entered { replicas, metadata, cluster, control, follower, services })
+    }
 }
 
 /// Listeners by which peers reach a broker: controller listeners, and the brokers' own where a node has none.

@@ -14,7 +14,11 @@ use crate::failure::Failure;
 
 /// Starts logging at `levels` (`info`, or `warn,ottla_broker=debug`).
 pub(super) fn start(levels: Option<&str>, default: &str) -> Result<(), Failure> {
-    let text = levels.unwrap_or(default);
+    let mut text = levels.unwrap_or(default).to_owned();
+    if !text.contains("openraft") {
+        // What concerns an operator is said by the broker in its own words.
+        text.push_str(",openraft=error");
+    }
     let filter: Targets = text.parse().map_err(|_| {
         Failure::usage(format!("--log {text}: write a level, or TARGET=LEVEL,TARGET=LEVEL"))
             .fix("levels are off, error, warn, info, debug and trace")

@@ -138,6 +138,7 @@ pub(crate) async fn leader(
                 code: ErrorCode::LeaderNotAvailable,
             });
         }
+        // Paces a poll of the brokers.
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
@@ -154,6 +155,7 @@ pub(crate) async fn controller(bootstrap: &str) -> Result<i32, HarnessError> {
             let (request, topic) = ("Metadata", String::new());
             return Err(HarnessError::Refused { request, topic, code: ErrorCode::NotController });
         }
+        // Paces a poll of the brokers.
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
@@ -179,6 +181,7 @@ pub(crate) async fn produce_to_leader(
         if !passing || began.elapsed() > LEADERLESS_MAX {
             return Err(error);
         }
+        // Paces a poll of the brokers.
         tokio::time::sleep(ASK_EVERY).await;
     }
 }

@@ -76,6 +76,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        // Paces a poll of the cluster.
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,16 +1,20 @@
-//! Who leads the partitions that this broker does not, as an answer tells it (KIP-951).
+//! Leaders and replicas, as far as producing needs them.
 //!
-//! Owns: the leaders that one answer names, and their addresses. Never: who leads.
+//! Owns: who leads the partitions that this broker does not, as an answer tells it (KIP-951), and
+//! `min.insync.replicas`. Never: who leads or is in sync.
 
 use std::collections::BTreeSet;
 
 use kafka_protocol::messages::produce_request::TopicProduceData;
 use kafka_protocol::messages::produce_response::NodeEndpoint;
+use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId};
 
+use super::refusal::Refusal;
 use crate::api::handler::RequestContext;
 use crate::api::wire;
 use crate::cluster;
+use crate::topics::TopicEntry;
 
 pub(super) struct Leaders<'a> {
     ctx: &'a RequestContext,
@@ -59,4 +63,25 @@ impl<'a> Leaders<'a> {
             })
             .collect()
     }
+}
+
+/// `min.insync.replicas` holds for acks=all only. A majority is needed whatever it says.
+pub(super) fn enough_replicas(
+    ctx: &RequestContext,
+    topic: &TopicEntry,
+    index: i32,
+) -> Result<(), Refusal> {
+    let wanted = usize::try_from(topic.config.min_insync_replicas).unwrap_or(usize::MAX);
+    let view = cluster::current_leader(&ctx.services, topic.id, index);
+    let in_sync = view.map_or(1, |view| view.isr.len());
+    if in_sync >= wanted {
+        return Ok(());
+    }
+    Err(Refusal::of(
+        ErrorCode::NotEnoughReplicas,
+        format!(
+            "min.insync.replicas={wanted} of topic {} is more than its replicas in sync: {in_sync}",
+            topic.name
+        ),
+    ))
 }

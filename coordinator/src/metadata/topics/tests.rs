@@ -5,8 +5,8 @@ use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::LeaderEpoch;
 
 use super::*;
+use crate::metadata::BrokerState;
 use crate::metadata::testing::{Cluster, nodes, seen};
-use crate::metadata::{BrokerState, NO_LEADER};
 
 fn topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
     NewTopic { partitions, replication_factor, ..NewTopic::with_defaults(name) }
