@@ -316,16 +316,6 @@ fn finds(defect: Defect, seeds: u64) {
 }
 
 #[test]
-fn an_acknowledgement_before_the_sync_is_found() {
-    finds(Defect::AckBeforeSync, 200);
-}
-
-#[test]
 fn a_missing_dedup_is_found() {
     finds(Defect::NoDedup, 200);
-}
-
-#[test]
-fn a_cut_at_damage_that_was_acknowledged_is_found() {
-    finds(Defect::CutDamage, 200);
 }
