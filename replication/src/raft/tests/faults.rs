@@ -276,7 +276,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 #[test]
 fn nothing_acknowledged_is_lost() {
     let mut acked = 0;
-    for seed in seeds(6) {
+    for seed in seeds(4) {
         match run_seed(seed) {
             Ok(report) => {
                 acked += 1;
