@@ -131,6 +131,11 @@ impl History {
             log.truncate_to(damage.from, self.now()).unwrap();
             assert!(log.is_writable());
         }
+        if let Some(start) = doubt.restarted.filter(|_| self.compacts()) {
+            // Who began it ends it: what is left half way is not to be judged by what was cleaned.
+            log.truncate_fully_and_start_at(start, self.now()).unwrap();
+            self.model.restart(start);
+        }
         let end = log.log_end();
         assert!(
             end >= at_least,
