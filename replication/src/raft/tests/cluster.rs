@@ -14,8 +14,8 @@ use ottla_protocol::model::{
 };
 use ottla_protocol::records::{Batch as RecordBatch, BatchBuilder, Compression, HEADER, NewRecord};
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
-use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+use ottla_storage::fs::{FileSystem, OpenMode};
 use ottla_storage::log_dir::DirHealth;
 use ottla_storage::{
     AfterRecoveryPoint, AppendOrigin, LeaderBatch, LogResources, LogSettings, OpenContext,
@@ -240,19 +240,36 @@ impl Cluster {
         Ok((parts, flusher))
     }
 
-    /// A bit of what was durable turns over while the node is down; false where there is nothing yet.
+    /// A bit of what is known to have been durable turns over while the node is down; false where there is
+    /// nothing yet. What was synced in the second before a crash is not known: rot there is taken for what
+    /// the crash took.
     pub(super) fn rot(&mut self, node: usize) -> bool {
         let draw = self.dice.next();
-        let fs = &self.nodes[node].fs;
+        let disk = &self.nodes[node].fs;
+        let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
+        let flusher =
+            FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
+        let journal = Journal::open(Arc::clone(&fs), dir(), flusher).unwrap();
+        let synced = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
         let path = dir().join("topic-0");
         let Ok(entries) = fs.list(&path) else { return false };
-        let logs: Vec<_> =
-            entries.iter().filter(|e| e.name.ends_with(".log") && e.len > 0).collect();
-        if logs.is_empty() {
-            return false;
+        let mut known = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.name.ends_with(".log")) {
+            let file = fs.open(&path.join(&entry.name), OpenMode::Read).unwrap();
+            let bytes = file.read_bytes_at(0, entry.len as usize).unwrap();
+            let mut end = 0;
+            while let Ok(batch) = RecordBatch::parse(&bytes[end..])
+                && batch.header().next_offset() <= synced
+            {
+                end += batch.header().size();
+            }
+            known.push((path.join(&entry.name), end as u64));
         }
-        let log = logs[(draw % logs.len() as u64) as usize];
-        fs.flip_bit(&path.join(&log.name), (draw >> 8) % (log.len * 8)).is_ok()
+        known.retain(|(_, len)| *len > 0);
+        let Some((path, len)) = known.get((draw % known.len().max(1) as u64) as usize) else {
+            return false;
+        };
+        disk.flip_bit(path, (draw >> 8) % (len * 8)).is_ok()
     }
 
     /// The node loses power, and with it whatever was not synced.
