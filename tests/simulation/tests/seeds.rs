@@ -25,7 +25,7 @@ fn passes(scenario: &str, first: u64, seeds: u64) {
 
 #[test]
 fn one_seed_gives_one_trace() {
-    for (scenario, seed) in [("single", "11"), ("single", "12"), ("rot", "13")] {
+    for (scenario, seed) in [("single", "11"), ("single", "12"), ("cluster", "3")] {
         let [first, second] = [0, 1].map(|_| text(&simulation(&["run", scenario, seed])));
         assert!(first.contains("trace="), "{first}");
         assert_eq!(first, second, "{scenario} {seed}: two processes, two histories");
@@ -34,12 +34,12 @@ fn one_seed_gives_one_trace() {
 
 #[test]
 fn one_broker_keeps_its_promises() {
-    passes("single", 1, 120);
+    passes("single", 1, 30);
 }
 
 #[test]
-fn rot_is_told_and_never_cut_off() {
-    passes("rot", 1, 40);
+fn no_order_of_lost_blocks_matters() {
+    passes("holes", 1, 20);
 }
 
 /// A bug that is put back is found by one of the first 200 seeds.
