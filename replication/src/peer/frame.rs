@@ -8,9 +8,10 @@
 //!   | head | payload
 //! ```
 //!
-//! The crc covers the length, and what stands behind it up to the end of the head; payloads are record batches, which
-//! have checksums of their own that the log checks. The sequence counts the frames of one direction of
-//! a connection: a frame that was lost or repeated on the way ends the connection.
+//! The crc covers the length, and what stands behind it up to the end of the head; payloads are
+//! record batches, which have checksums of their own that the log checks. The sequence counts the
+//! frames of one direction of a connection: a frame that was lost or repeated on the way ends the
+//! connection.
 //!
 //! Invariant: memory grows with the bytes that came, not with the length that was announced.
 

@@ -241,7 +241,9 @@ impl Visit {
         tokio::select! {
             biased;
             error = serving => error,
-            end = out.write(&mut write, FIRST_SEQUENCE) => end.err().map_or(LinkError::Ended, LinkError::Io),
+            end = out.write(&mut write, FIRST_SEQUENCE) => {
+                end.err().map_or(LinkError::Ended, LinkError::Io)
+            }
         }
     }
 

@@ -48,8 +48,8 @@ impl PartitionLog {
     ///
     /// Only what is flushed: a record that a power cut may take must not have superseded one that
     /// was acknowledged. What lies below the log start counts as clean: before it is cleaned the
-    /// log start is to be on the disk, or a power cut may bring back half of it. Where [`closed_needs_flush`](Self::closed_needs_flush) there may be more
-    /// once it is.
+    /// log start is to be on the disk, or a power cut may bring back half of it. Where
+    /// [`closed_needs_flush`](Self::closed_needs_flush) there may be more once it is.
     ///
     /// # Errors
     ///

@@ -55,7 +55,9 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
                 ban(IN_TESTS);
             }
         } else if BELOW_BROKER.iter().any(|prefix| source.path.starts_with(prefix)) {
-            ban(AMBIENT);
+            let timers = has_timers_of_the_runtime(source);
+            let banned = AMBIENT.iter().filter(|(call, _)| !(timers && *call == "Instant::now"));
+            ban(&banned.copied().collect::<Vec<_>>());
         }
         if !is_test && !prints_for_a_living(&source.path) {
             ban(PRINTING);
@@ -76,7 +78,18 @@ fn paces_a_poll(source: &Source, line: usize) -> bool {
 
 /// Where nothing waits for a real clock: a sleep is a step of the simulation.
 fn sleeps_in_simulated_time(path: &str) -> bool {
-    path.starts_with("tests/simulation/src/")
+    ["tests/simulation/src/", "replication/src/raft/tests/", "replication/src/peer/tests/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+}
+
+/// Links between brokers have deadlines of the runtime's clock, which simulations hold.
+fn has_timers_of_the_runtime(source: &Source) -> bool {
+    source.path.starts_with("replication/src/peer/")
+        && source
+            .code
+            .iter()
+            .any(|line| line.contains("use tokio::time::") && line.contains("Instant"))
 }
 
 /// The command line and examples talk to their user; everything else is a library.
