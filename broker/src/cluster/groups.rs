@@ -192,23 +192,78 @@ pub(crate) fn wanted(
     if image.replicas.len() == 1 && !has_group {
         return None;
     }
-    let old: Vec<NodeId> =
-        image.replicas.iter().copied().filter(|node| !image.adding.contains(node)).collect();
-    let of = |node: NodeId| {
-        let directory = if node == replica.node {
-            replica.directory
-        } else {
-            image.directory_of(node).unwrap_or_default()
-        };
-        ReplicaId { node, directory }
-    };
-    let voters = if old == [replica.node] {
-        // The only replica so far begins the group with what it has.
-        BTreeSet::from([replica])
-    } else if image.partition_epoch == 0 {
-        image.replicas.iter().map(|node| of(*node)).collect()
-    } else {
-        BTreeSet::new()
-    };
+    let voters = first_voters(image, replica);
     Some(Wanted { id, partition, preference: image.replicas.clone(), voters })
+}
+
+/// Whom a group begins with where `replica` knows of no members; nobody where it has to be let in.
+///
+/// A disk that was replaced holds another replica than the one that was assigned. It must not begin the
+/// group anew: several of them would outvote those that have the records.
+fn first_voters(image: &PartitionImage, replica: ReplicaId) -> BTreeSet<ReplicaId> {
+    let mut old = image.replicas.iter().filter(|node| !image.adding.contains(node));
+    if old.next() == Some(&replica.node) && old.next().is_none() {
+        // The only replica so far begins the group with what it has.
+        return BTreeSet::from([replica]);
+    }
+    let assigned = image.directory_of(replica.node).filter(|directory| !directory.is_nil());
+    if image.partition_epoch != 0 || assigned.is_some_and(|assigned| assigned != replica.directory)
+    {
+        return BTreeSet::new();
+    }
+    let voter = |node: &NodeId| ReplicaId {
+        node: *node,
+        directory: match *node == replica.node {
+            true => replica.directory,
+            false => image.directory_of(*node).unwrap_or_default(),
+        },
+    };
+    image.replicas.iter().map(voter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::model::{LeaderEpoch, Uuid};
+
+    fn image(replicas: &[i32], adding: &[i32], partition_epoch: i32) -> PartitionImage {
+        let nodes = |of: &[i32]| of.iter().copied().map(NodeId).collect::<Vec<_>>();
+        PartitionImage {
+            replicas: nodes(replicas),
+            directories: replicas.iter().map(|node| directory(*node)).collect(),
+            isr: nodes(replicas),
+            adding: nodes(adding),
+            removing: Vec::new(),
+            leader: NodeId(replicas[0]),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch,
+        }
+    }
+
+    fn directory(node: i32) -> Uuid {
+        Uuid::from_u128(100 + u128::from(node.unsigned_abs()))
+    }
+
+    fn replica(node: i32) -> ReplicaId {
+        ReplicaId { node: NodeId(node), directory: directory(node) }
+    }
+
+    #[test]
+    fn a_new_partition_begins_with_all_its_replicas() {
+        let all = BTreeSet::from([replica(0), replica(1), replica(2)]);
+        assert_eq!(first_voters(&image(&[0, 1, 2], &[], 0), replica(1)), all);
+    }
+
+    #[test]
+    fn a_replaced_disk_waits_to_be_let_in() {
+        let fresh = ReplicaId { directory: Uuid::from_u128(7), ..replica(1) };
+        assert_eq!(first_voters(&image(&[0, 1, 2], &[], 0), fresh), BTreeSet::new());
+    }
+
+    #[test]
+    fn an_added_replica_waits_to_be_let_in() {
+        let grown = image(&[0, 1, 2], &[1, 2], 1);
+        assert_eq!(first_voters(&grown, replica(0)), BTreeSet::from([replica(0)]));
+        assert_eq!(first_voters(&grown, replica(1)), BTreeSet::new());
+    }
 }

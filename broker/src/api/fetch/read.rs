@@ -108,7 +108,7 @@ fn one(
         }
         let plan =
             ReadPlan { from: wanted.offset, bytes_max, isolation: limits.isolation, min_one };
-        read(&partition, wanted, plan).map_err(|error| error.code())
+        read(&partition, wanted, plan).map_err(|error| code_of(&error, &partition))
     });
     let seen = match &outcome {
         Ok(Outcome::Read(read) | Outcome::Diverging { read, .. }) => {
@@ -145,6 +145,19 @@ fn find(
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     Ok((topic, partition))
+}
+
+/// What a reader is told. A replica that does not lead may be behind what was read elsewhere: that is
+/// no reason for a consumer to begin anew, as the code for an offset that is in no log would be.
+fn code_of(error: &PartitionError, partition: &Partition) -> ErrorCode {
+    match error {
+        PartitionError::Read(ReadError::OutOfRange { offset, end, .. })
+            if offset > end && !partition.is_leader() =>
+        {
+            ErrorCode::OffsetNotAvailable
+        }
+        error => error.code(),
+    }
 }
 
 /// A follower that the leader does not know: one that says its epoch is told to come again, since the
