@@ -17,6 +17,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_protocol::model::{NodeId, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -117,6 +118,8 @@ pub struct LogDir {
     was_clean: Option<CleanShutdown>,
     was_new: bool,
     machine_restarted: bool,
+    /// Said once after such a restart.
+    recovered: AtomicBool,
     health: Arc<DirHealth>,
     /// One writer of checkpoints at a time: they share their temporary files.
     checkpoints: Mutex<()>,
@@ -150,7 +153,7 @@ impl LogDir {
         })?;
         let was_new = MetaProperties::read(&*fs, &path)?.is_none();
         let (meta, directory_id) = identify(&*fs, &path, identity)?;
-        let machine_restarted = boot::note(&*fs, &path).map_err(io)?;
+        let machine_restarted = boot::is_another(&*fs, &path).map_err(io)?;
         let was_clean = take_clean_shutdown(&*fs, &path)?;
         if was_clean.is_none() {
             // Folders that a killed process made: their names may be in the cache only, and logs
@@ -166,6 +169,7 @@ impl LogDir {
             was_clean,
             was_new,
             machine_restarted,
+            recovered: AtomicBool::new(false),
             checkpoints: Mutex::new(()),
             _lock: lock,
         })
@@ -202,6 +206,19 @@ impl LogDir {
     #[must_use]
     pub fn machine_restarted(&self) -> bool {
         self.machine_restarted
+    }
+
+    /// The logs here are recovered, and their recovery points are on the disk: from now on only another
+    /// restart of the machine counts.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn note_recovered(&self) -> Result<(), LogDirError> {
+        if !self.machine_restarted || self.recovered.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let noted = boot::note(&*self.fs, &self.path);
+        noted.map_err(|source| LogDirError::Io { path: self.path.clone(), source })
     }
 
     /// The folder of a partition that lives here.

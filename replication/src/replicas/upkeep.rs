@@ -85,6 +85,11 @@ impl Replicas {
         self.checkpoint(CheckpointKind::Replication, |placed| {
             Some(placed.partition.high_watermark())
         });
+        for directory in self.directories.all().iter().filter(|dir| dir.is_online()) {
+            if let Err(error) = directory.log_dir().note_recovered() {
+                tracing::warn!(%error, "the boot is not noted");
+            }
+        }
     }
 
     /// Writes log starts that DeleteRecords moved beyond their segments.

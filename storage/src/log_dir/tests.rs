@@ -90,7 +90,13 @@ fn a_power_cut_is_told_from_a_kill() {
         sim.crash();
         assert!(open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
         sim.kill_process();
+        let dir = open(&fs, &identity(None, 0)).unwrap();
+        assert!(dir.machine_restarted(), "seed {seed}: nobody recovered the logs");
+        dir.note_recovered().unwrap();
+        sim.kill_process();
         assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
+        sim.crash();
+        assert!(open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "seed {seed}");
     }
 }
 
