@@ -66,13 +66,13 @@ impl Stop {
         })
     }
 
-    /// Waits for the first reason to stop.
+    /// Waits for the first reason to stop. May be dropped and called again: no reason is lost.
     pub(super) async fn first(&mut self) -> Reason {
-        let parent = self.parent;
-        let stdin = self.stdin.take();
+        let Self { terminate, interrupt, parent, stdin } = self;
         tokio::select! {
-            reason = self.next() => reason,
-            () = parent_ends(parent, stdin) => Reason::ParentGone,
+            _ = terminate.recv() => Reason::Terminated,
+            _ = interrupt.recv() => Reason::Interrupted,
+            () = parent_ends(*parent, stdin) => Reason::ParentGone,
         }
     }
 
@@ -85,7 +85,7 @@ impl Stop {
     }
 }
 
-async fn parent_ends(parent: Option<Parent>, stdin: Option<oneshot::Receiver<()>>) {
+async fn parent_ends(parent: Option<Parent>, stdin: &mut Option<oneshot::Receiver<()>>) {
     let Some(parent) = parent else { return std::future::pending().await };
     let closed = async {
         match stdin {
