@@ -47,7 +47,11 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread =
             std::thread::Builder::new().name("ottla-test".to_owned()).spawn(move || {
-                runtime.block_on(serve(options, ready, ended, halt));
+                let reason = runtime.block_on(serve(options, ready, ended));
+                // Its sockets are closed with the runtime: whoever is told finds nobody there.
+                drop(runtime);
+                // Nobody may wait for it.
+                let _unheard = halt.send(reason);
             })?;
         Ok(Self { end: Some(end), halted, thread: Some(thread) })
     }
@@ -77,19 +81,22 @@ impl Drop for Host {
     }
 }
 
+/// Runs a broker to its end; gives the reason when it ended by itself.
 async fn serve(
     options: BrokerOptions,
     ready: impl FnOnce(Result<Started, HarnessError>),
     mut ended: oneshot::Receiver<End>,
-    halted: watch::Sender<Option<String>>,
-) {
+) -> Option<String> {
     // A broker of several waits for the others as it starts, and may be ended meanwhile.
     let broker = tokio::select! {
         started = Broker::start(options) => match started {
             Ok(broker) => broker,
-            Err(error) => return ready(Err(error.into())),
+            Err(error) => {
+                ready(Err(error.into()));
+                return None;
+            }
         },
-        _ = &mut ended => return,
+        _ = &mut ended => return None,
     };
     let started = Started {
         bootstrap: broker.bootstrap(),
@@ -99,10 +106,13 @@ async fn serve(
     ready(Ok(started));
     tokio::select! {
         biased;
-        how = ended => if let Ok(End::Clean) = how {
-            broker.shutdown().await;
-        },
+        how = ended => {
+            if let Ok(End::Clean) = how {
+                broker.shutdown().await;
+            }
+            None
+        }
         // As the process would end: at once.
-        reason = broker.halted() => drop(halted.send(Some(reason))),
+        reason = broker.halted() => Some(reason),
     }
 }
