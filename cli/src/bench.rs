@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::client::admin::{self, Effect, NewTopic};
 use crate::client::metadata::TopicView;
+use crate::client::offsets::{self, Isolation};
 use crate::client::{Client, ClientOptions};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -241,7 +242,7 @@ async fn measure(
 }
 
 /// Creates the bench's own topic.
-async fn create(client: &Client, common: &Common) -> Result<String, Failure> {
+async fn create(client: &Arc<Client>, common: &Common) -> Result<String, Failure> {
     let name = format!("ottla-bench-{}-{}", std::process::id(), Context::clock().now_ms);
     let configs: Result<Vec<(String, String)>, Failure> = common
         .configs
@@ -268,6 +269,9 @@ async fn create(client: &Client, common: &Common) -> Result<String, Failure> {
         }
     }
     client.await_topics(&[&name]).await?;
+    // Kafka names leaders that do not know of it yet: they are asked until they do.
+    let questions = (0..common.partitions).map(|index| ((name.clone(), index), offsets::LATEST));
+    offsets::list(client, &questions.collect(), Isolation::ReadUncommitted).await?;
     Ok(name)
 }
 
