@@ -177,7 +177,8 @@ impl GroupLog {
         };
         let anchors_lost = records.anchors.last_key_value().is_some_and(|(i, _)| *i >= map.next());
         if lost.is_some() || anchors_lost {
-            journal.commit(&[Record::Truncate(id, map.next())]).await?;
+            let synced = Record::Synced(id, records.synced.min(map.end()));
+            journal.commit(&[Record::Truncate(id, map.next()), synced]).await?;
             records = journal.group(id).unwrap_or_default();
         }
         let seat = Seat { id, me, partition, journal, clock };
@@ -541,10 +542,14 @@ impl GroupLog {
         // The log before the journal: recordless entries that are left over then still follow what
         // is left of the log, or lie beyond its end and are dropped.
         self.partition.cut(offset, self.now()).map_err(io::Error::other)?;
-        self.journal.commit(&[Record::Truncate(self.id, first)]).await?;
+        // Of what was known to be durable the rest still is: rot there must not pass for a torn end.
+        let noted = self.journal.group(self.id).map_or(Offset::ZERO, |records| records.synced);
+        let synced = Record::Synced(self.id, noted.min(offset));
+        self.journal.commit(&[Record::Truncate(self.id, first), synced]).await?;
         {
             let mut flushes = self.flushes.lock();
             flushes.flushed = flushes.flushed.min(offset);
+            flushes.noted.1 = flushes.noted.1.min(offset);
             flushes.pending.iter_mut().for_each(|io| io.offset = io.offset.min(offset));
             let flushed = self.partition.inspect(|log, _| log.flushed());
             flushes.flushed = flushes.flushed.max(flushed.unwrap_or(Offset::ZERO));

@@ -45,7 +45,7 @@ impl GroupRecords {
                 self.recordless.insert(*index, entry.clone());
             }
             Record::Truncate(_, first) => {
-                // The log knows of its own cuts; this offset may be among what was cut.
+                // This offset may be among what was cut: whoever cuts says how much of it still holds.
                 self.synced = Offset::ZERO;
                 self.recordless.split_off(first);
                 self.anchors.split_off(first);

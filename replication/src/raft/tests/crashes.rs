@@ -19,7 +19,7 @@ use super::cluster::{GROUP, batch, home, replica, simulate};
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::defects::Defect;
 use crate::raft::group_log::GroupLog;
-use crate::raft::journal::{Journal, Point};
+use crate::raft::journal::{Journal, Point, Record};
 use crate::raft::{Batch, Committed, Entry, Payload, TypeConfig};
 
 const STEPS: u64 = 14;
@@ -65,16 +65,7 @@ async fn open(fs: &SimFileSystem) -> Result<(Arc<GroupLog>, FlushCoordinator), S
         flush_is_free: false,
     });
     let recovered = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(now));
-    let flushing = async {
-        loop {
-            flusher.flush_pending();
-            tokio::task::yield_now().await;
-        }
-    };
-    let log = tokio::select! {
-        log = recovered => log.map_err(|error| text(&error))?,
-        () = flushing => unreachable!("it flushes for ever"),
-    };
+    let log = flushed(&flusher, recovered).await.map_err(|error| text(&error))?;
     Ok((log, flusher))
 }
 
@@ -103,6 +94,20 @@ fn entry(index: u64) -> Entry {
         Payload::Batch(Batch::Received(bytes.into()))
     };
     Entry { term: Committed::new(term), index, payload }
+}
+
+/// Runs `act` while the flush thread works.
+async fn flushed<T>(flusher: &FlushCoordinator, act: impl Future<Output = T>) -> T {
+    let flushing = async {
+        loop {
+            flusher.flush_pending();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        done = act => done,
+        () = flushing => unreachable!("it flushes for ever"),
+    }
 }
 
 /// Appends until the power fails; how many entries Raft was told of as durable.
@@ -204,4 +209,31 @@ fn an_acknowledgement_before_the_sync_is_found() {
     let found = crash_everywhere();
     Defect::activate(None);
     assert!(found.is_err(), "the crash tests do not see it");
+}
+
+#[test]
+fn rot_in_what_was_durable_before_a_truncation_is_no_torn_end() {
+    simulate(async {
+        let fs = disk(1);
+        assert_eq!(append(&fs).await, STEPS);
+        {
+            let (log, flusher) = open(&fs).await.unwrap();
+            let end = log.with_map(|map| map.end());
+            let synced = [Record::Synced(GROUP, end)];
+            flushed(&flusher, log.journal.commit(&synced)).await.unwrap();
+            flushed(&flusher, log.truncate(STEPS - 3)).await.unwrap();
+            let left = log.with_map(|map| map.end());
+            assert!(left < end);
+            assert_eq!(log.journal.group(GROUP).unwrap().synced, left);
+        }
+        fs.crash();
+        // In the payload of the last batch that is left.
+        let folder = Path::new("/data/topic-0");
+        let logs = fs.list(folder).unwrap().into_iter();
+        let last = logs.filter(|file| file.name.ends_with(".log") && file.len > 0).next_back();
+        let last = last.unwrap();
+        fs.flip_bit(&folder.join(last.name), (last.len - 2) * 8).unwrap();
+        let (log, _) = open(&fs).await.unwrap();
+        assert!(!log.may_vote(), "it passed for an end that was never promised");
+    });
 }
