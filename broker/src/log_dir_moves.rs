@@ -50,10 +50,8 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
                 return;
             }
         };
-        tokio::select! {
-            biased;
-            () = stopping.stopped() => return,
-            () = services.clock.sleep_until(began.plus(pause)) => {}
+        if stopping.pause_until(&services.clock, began.plus(pause)).await.is_break() {
+            return;
         }
     }
 }

@@ -59,14 +59,8 @@ struct Schedule {
 
 async fn periodic(services: Arc<Services>, schedule: Schedule, step: Step, mut stopping: Stopping) {
     let mut pause = schedule.first;
-    loop {
-        let next = services.clock.now().mono.plus(pause);
+    while stopping.pause(&services.clock, pause).await.is_continue() {
         pause = schedule.interval;
-        tokio::select! {
-            biased;
-            () = stopping.stopped() => return,
-            () = services.clock.sleep_until(next) => {}
-        }
         let worker = Arc::clone(&services);
         if services.host.on_disk(move || step(&worker)).await.is_err() {
             tracing::error!("a step of maintenance panicked; it runs again at its next turn");

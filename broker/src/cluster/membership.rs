@@ -160,13 +160,7 @@ impl Membership {
     pub(crate) async fn run(self: Arc<Self>, services: Arc<Services>, mut stopping: Stopping) {
         let configured = services.configuration().broker.node.heartbeat_interval;
         let every = configured.min(BEAT_EVERY_MAX);
-        loop {
-            let next = services.clock.now().mono.plus(every);
-            tokio::select! {
-                biased;
-                () = stopping.stopped() => return,
-                () = services.clock.sleep_until(next) => {}
-            }
+        while stopping.pause(&services.clock, every).await.is_continue() {
             let refused = match self.beat(&services, false).await {
                 Some(OrderAnswer::Refused { code, message }) => Some((code, message)),
                 _ => None,

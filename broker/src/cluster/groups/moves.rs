@@ -133,13 +133,7 @@ pub(crate) async fn leave_all(services: &Arc<Services>) {
 
 /// Gives leadership of what is led here back to preferred replicas, every `every`.
 pub(crate) async fn prefer(services: Arc<Services>, every: Duration, mut stopping: Stopping) {
-    loop {
-        let next = services.clock.now().mono.plus(every);
-        tokio::select! {
-            biased;
-            () = stopping.stopped() => return,
-            () = services.clock.sleep_until(next) => {}
-        }
+    while stopping.pause(&services.clock, every).await.is_continue() {
         let Some(cluster) = services.cluster() else { return };
         let image = services.metadata.image();
         let mut moves = Vec::new();
