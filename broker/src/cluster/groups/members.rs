@@ -2,16 +2,19 @@
 //!
 //! Owns: the way from the members a group has to those the metadata wants: let new replicas in, wait until
 //! they have everything, make them vote, let old ones go, tell the controller. Never: decides what is
-//! wanted. Invariant: one change of a group at a time, and none while a new replica lags.
+//! wanted (the metadata) or what comes next ([`steps`]). Invariant: one change of a group at a time.
+
+mod steps;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::metadata::{MetadataImage, PartitionImage, TopicImage};
-use ottla_protocol::model::{NodeId, PartitionId, Uuid};
+use ottla_coordinator::metadata::{PartitionImage, TopicImage};
+use ottla_protocol::model::{MonoTime, PartitionId};
 use ottla_replication::raft::{Group, GroupError, ReplicaId};
 
+use self::steps::{Members, Step, has_its_members, next_step};
 use crate::cluster::command::Order;
 use crate::services::Services;
 use crate::stop::Stopping;
@@ -28,11 +31,8 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
     loop {
         let busy = look(&services).await;
         let pause = if busy { BUSY_EVERY } else { IDLE_EVERY };
-        let next = services.clock.now().mono.plus(pause);
-        tokio::select! {
-            biased;
-            () = stopping.stopped() => return,
-            () = services.clock.sleep_until(next) => {}
+        if stopping.pause(&services.clock, pause).await.is_break() {
+            return;
         }
     }
 }
@@ -46,7 +46,12 @@ async fn look(services: &Arc<Services>) -> bool {
         let id = group.id();
         let Some(topic) = image.topic_by_id(id.topic) else { continue };
         let Some(state) = topic.partition(id.partition) else { continue };
-        let Some(step) = next_step(&group, state) else { continue };
+        let voters = group.membership().voter_ids().collect();
+        // Most groups most of the time; progress is not asked for.
+        if has_its_members(group.replica(), &voters, state) {
+            continue;
+        }
+        let Some(step) = next_step(&members(&group, voters), state) else { continue };
         busy = true;
         if let Err(error) = take(services, &group, (topic, id.partition, state), step).await {
             tracing::debug!(group = %id, %error, "its members stay as they are for now");
@@ -55,71 +60,18 @@ async fn look(services: &Arc<Services>) -> bool {
     busy
 }
 
-/// What comes next on a group's way to its wanted members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    LetIn(ReplicaId),
-    /// New replicas do not have everything yet.
-    Wait,
-    Vote(BTreeSet<ReplicaId>),
-    /// This replica is to go: another one leads the last step.
-    HandOver(ReplicaId),
-    Report,
-}
-
-/// The replicas that a partition shall have in the end; `None` while a directory is not known.
-fn target(me: ReplicaId, state: &PartitionImage) -> Option<BTreeSet<ReplicaId>> {
-    let stays = state.replicas.iter().filter(|node| !state.removing.contains(node));
-    stays
-        .map(|node| {
-            if *node == me.node {
-                return Some(me);
-            }
-            let directory = state.directory_of(*node).filter(|id| *id != Uuid::nil())?;
-            Some(ReplicaId { node: *node, directory })
-        })
-        .collect()
-}
-
-fn next_step(group: &Group, state: &PartitionImage) -> Option<Step> {
-    let membership = group.membership();
-    let voters: BTreeSet<ReplicaId> = membership.voter_ids().collect();
-    let me = group.replica();
-    let target = target(me, state)?;
-    if voters.is_empty() {
-        return None;
+/// The group as this replica, its leader, sees it.
+fn members(group: &Group, voters: BTreeSet<ReplicaId>) -> Members {
+    let (membership, now) = (group.membership(), group.now().mono);
+    let recent = |at: MonoTime| now.since(at) < CAUGHT_UP_WITHIN;
+    let followers = group.followers().into_iter();
+    let caught_up = followers.filter(|of| of.caught_up.is_some_and(recent));
+    Members {
+        me: group.replica(),
+        voters,
+        known: membership.nodes().map(|(id, _)| *id).collect(),
+        caught_up: caught_up.map(|of| of.replica).collect(),
     }
-    if voters == target {
-        return state.is_reassigning().then_some(Step::Report);
-    }
-    let known: BTreeSet<ReplicaId> = membership.nodes().map(|(id, _)| *id).collect();
-    if let Some(new) = target.iter().find(|replica| !known.contains(replica)) {
-        return Some(Step::LetIn(*new));
-    }
-    let now = group.now().mono;
-    let progress = group.followers();
-    let has_all = |replica: &ReplicaId| {
-        *replica == me
-            || progress.iter().any(|of| {
-                of.replica == *replica
-                    && of.caught_up.is_some_and(|at| now.since(at) < CAUGHT_UP_WITHIN)
-            })
-    };
-    let new: Vec<&ReplicaId> = target.difference(&voters).collect();
-    if new.iter().any(|replica| !has_all(replica)) {
-        return Some(Step::Wait);
-    }
-    if target.contains(&me) {
-        return Some(Step::Vote(target));
-    }
-    // The one that goes leads until the others vote, and then hands over.
-    let with_me: BTreeSet<ReplicaId> = target.iter().copied().chain([me]).collect();
-    if voters != with_me {
-        return Some(Step::Vote(with_me));
-    }
-    let order = |node: NodeId| state.replicas.iter().position(|of| *of == node);
-    let heir = target.iter().copied().filter(|of| has_all(of)).min_by_key(|of| order(of.node));
-    Some(heir.map_or(Step::Wait, Step::HandOver))
 }
 
 async fn take(
@@ -152,15 +104,4 @@ async fn take(
             Ok(())
         }
     }
-}
-
-/// Whether every partition that is led here has the members it should have.
-#[allow(dead_code, reason = "asked by health checks of the cluster")]
-pub(crate) fn settled(services: &Services, image: &MetadataImage) -> bool {
-    let Some(cluster) = services.cluster() else { return true };
-    cluster.groups.led().iter().all(|group| {
-        let id = group.id();
-        let state = image.topic_by_id(id.topic).and_then(|topic| topic.partition(id.partition));
-        state.is_none_or(|state| next_step(group, state).is_none())
-    })
 }
