@@ -73,7 +73,7 @@ pub use record::{
     BrokerRecord, Endpoint, MetadataRecord, PartitionChange, RECORD_BYTES_MAX, RECORD_VERSION,
     RecordError, ResourceType,
 };
-pub use sessions::BrokerSessions;
+pub use sessions::{BrokerSessions, Heartbeat, Intent};
 pub use settings::ControllerSettings;
 pub use topic_deletion::{DeleteTopics, DeleteTopicsReply, DeletedTopic, DoomedTopic};
 pub use topics::{CreateTopics, CreateTopicsReply, CreatedTopic, NewTopic};

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_coordinator::metadata::{
     AllocateProducerIds, BrokerRecord, BrokerSessions, BrokerState, ChangeBrokerState,
-    CompleteReassignment, ControllerError, FormCluster, RegisterBroker,
+    CompleteReassignment, ControllerError, FormCluster, Heartbeat, Intent, RegisterBroker,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, NodeId, PartitionId, Uuid};
+use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
 use ottla_replication::peer::ControlError;
 use ottla_replication::raft::ReplicaId;
 use parking_lot::Mutex;
@@ -47,12 +47,10 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
         } else {
             *services.terms.current.lock() = None;
         }
-        let next = services.clock.now().mono.plus(LOOK_EVERY);
         tokio::select! {
             biased;
-            () = stopping.stopped() => return,
             changed = changes.changed() => if changed.is_err() { return },
-            () = services.clock.sleep_until(next), if controller.here => {}
+            flow = stopping.pause(&services.clock, LOOK_EVERY) => if flow.is_break() { return },
         }
     }
 }
@@ -187,30 +185,24 @@ fn hear(services: &Services, node: NodeId, epoch: i64) {
 }
 
 async fn beaten(services: &Arc<Services>, beat: Beat) -> Result<OrderAnswer, ErrorCode> {
-    let Beat { node, epoch, applied, stopping } = beat;
-    let id = NodeId(node);
     if !services.cluster().is_some_and(|cluster| cluster.controller().here) {
         return Err(ErrorCode::NotController);
     }
+    let Beat { node, epoch, applied, stopping } = beat;
+    let (id, applied) = (NodeId(node), Offset(applied));
+    let intent = if stopping { Intent::Stop } else { Intent::Stay };
     let image = services.metadata.image();
-    let Some(broker) = image.broker(id) else {
-        return Ok(refusal(&ControllerError::BrokerIdNotRegistered(id)));
+    let change = match (Heartbeat { id, epoch, applied, intent }).decide(&image) {
+        Ok(change) => change,
+        Err(error) => return Ok(refusal(&error)),
     };
-    let expected = broker.registration.epoch;
-    if expected != epoch {
-        let error = ControllerError::StaleBrokerEpoch { expected, found: epoch };
-        return Ok(refusal(&error));
-    }
     hear(services, id, epoch);
-    let state = match (broker.fenced, stopping) {
-        (_, true) => Some(BrokerState::Fenced).filter(|_| !broker.fenced),
-        (true, false) if applied > epoch => Some(BrokerState::Active),
-        _ => None,
+    let Some(change) = change else {
+        let fenced = image.broker(id).is_none_or(|broker| broker.fenced);
+        return Ok(OrderAnswer::Beaten { fenced });
     };
-    let Some(state) = state else { return Ok(OrderAnswer::Beaten { fenced: broker.fenced }) };
-    let change = ChangeBrokerState { id, epoch, state };
     Ok(match MetadataService::submit(services, change).await? {
-        Ok(()) => OrderAnswer::Beaten { fenced: state == BrokerState::Fenced },
+        Ok(()) => OrderAnswer::Beaten { fenced: change.state == BrokerState::Fenced },
         Err(error) => refusal(&error),
     })
 }

@@ -200,7 +200,14 @@ impl Command for UnregisterBroker {
     }
 }
 
-fn registered(image: &MetadataImage, id: NodeId) -> Result<&BrokerImage, ControllerError> {
+/// A broker that has registered.
+///
+/// # Errors
+/// It has not.
+pub(super) fn registered(
+    image: &MetadataImage,
+    id: NodeId,
+) -> Result<&BrokerImage, ControllerError> {
     image.broker(id).map(AsRef::as_ref).ok_or(ControllerError::BrokerIdNotRegistered(id))
 }
 
