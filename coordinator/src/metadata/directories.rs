@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use ottla_protocol::model::{NodeId, PartitionId, Uuid};
 
+use super::brokers::registered;
 use super::decide::{Command, DecideContext, Decision};
 use super::elections::changes_for_broker;
 use super::error::ControllerError;
@@ -120,8 +121,9 @@ impl Command for TakeDirectoriesOffline {
         image: &MetadataImage,
         _context: &mut DecideContext<'_>,
     ) -> Decision<Self::Reply> {
-        let Some(broker) = image.broker(self.broker) else {
-            return Decision::answer(Err(ControllerError::BrokerIdNotRegistered(self.broker)));
+        let broker = match registered(image, self.broker) {
+            Ok(broker) => broker,
+            Err(error) => return Decision::answer(Err(error)),
         };
         let before = &broker.registration.directories;
         let left: Vec<Uuid> =
