@@ -3,10 +3,11 @@
 //! Owns: the way to its disk's flushes, and the report of a disk's failure. Never: what follows from
 //! a failure for other partitions (the replicas see to that).
 
+use std::io;
 use std::sync::Arc;
 
 use ottla_storage::flush::FlushCoordinator;
-use ottla_storage::log_dir::DirHealth;
+use ottla_storage::log_dir::{DirHealth, is_disk_fault};
 use tokio::sync::Notify;
 
 /// A log directory and its disk. Clones are the same.
@@ -23,6 +24,14 @@ impl Home {
     pub fn fail(&self, reason: &str) {
         if self.health.go_offline(reason) {
             self.alarm.notify_one();
+        }
+    }
+
+    /// Bytes of a log could not be read, by whoever got them as a range of a file. What the disk is
+    /// to blame for takes the directory offline.
+    pub fn unreadable(&self, error: &io::Error) {
+        if is_disk_fault(error) {
+            self.fail(&format!("a log could not be read: {error}"));
         }
     }
 }

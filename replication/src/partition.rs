@@ -25,7 +25,7 @@ use ottla_storage::flush::FlushTarget;
 use ottla_storage::known_bugs::KnownBug;
 use ottla_storage::{
     AbortedTxn, AppendError, AppendInfo, AppendOrigin, LeaderAppend, LeaderBatch, LogError,
-    LogHealth, LogRead, LogSettings, MinOneBatch, PartitionLog, ReadError,
+    LogHealth, LogRead, LogSettings, LogSlice, MinOneBatch, PartitionLog, ReadError,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -88,6 +88,8 @@ pub struct PartitionRead {
     pub read: LogRead,
     /// Set for `ReadCommitted` only.
     pub aborted: Option<Vec<AbortedTxn>>,
+    /// Whom to tell when a file cannot be read; set where the read has any.
+    pub home: Option<Home>,
 }
 
 /// Why a partition does not serve a request.
@@ -422,7 +424,9 @@ impl Partition {
             let aborted = (plan.isolation == Isolation::ReadCommitted)
                 .then(|| state.log.aborted_transactions(plan.from, read.next_offset))
                 .transpose()?;
-            Ok(PartitionRead { marks, read, aborted })
+            let in_file = read.slices.iter().any(|slice| matches!(slice, LogSlice::File { .. }));
+            let home = in_file.then(|| state.home.clone());
+            Ok(PartitionRead { marks, read, aborted, home })
         };
         read().map_err(|error| self.failed(state, error))
     }

@@ -2,7 +2,9 @@
 //!
 //! Owns: the queue of segments that wait for the socket, vectored writes, `sendfile` of file ranges
 //! that are in the page cache, and the reading of those that are not, off the worker threads. Never:
-//! builds responses or reorders them.
+//! builds responses or reorders them. Invariant: a frame that a file cannot complete ends the
+//! connection, as in Kafka: its length is on the wire already, so that there is no honest answer.
+//! The file's directory is told, for everybody else.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,6 +25,15 @@ use super::stream::Stream;
 const PARTS_MAX: usize = 64;
 /// How much of a file range one `sendfile`, or one read of a cold file, asks for.
 const CHUNK_MAX: usize = 512 * 1024;
+
+/// What an attempt to send a file came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sent {
+    /// There was progress, be it that a read has begun.
+    Some,
+    /// The socket has to drain first.
+    SocketFull,
+}
 
 /// Segments in the order in which the client must see them.
 #[derive(Debug, Default)]
@@ -62,17 +73,16 @@ impl Outbound {
             match self.queue.front() {
                 None => {}
                 Some(Segment::Bytes(_)) => ready!(self.poll_write_bytes(cx, stream))?,
-                Some(Segment::File { file, position, len }) => {
+                Some(Segment::File { file, position, len, .. }) => {
                     let (file, position, len) = (Arc::clone(file), *position, *len as usize);
                     match self.write_file(stream, &file, position, len) {
-                        Ok(()) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        Ok(Sent::Some) => {}
+                        Ok(Sent::SocketFull) => {
                             if let Some(socket) = stream.socket() {
                                 ready!(socket.poll_write_ready(cx))?;
                             }
                         }
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Poll::Ready(Err(error)),
+                        Err(error) => return Poll::Ready(Err(self.unreadable(error))),
                     }
                 }
             }
@@ -112,35 +122,62 @@ impl Outbound {
         }
     }
 
+    /// Sends some of the file range at the front, or begins to read it. An error is the file's.
     fn write_file(
         &mut self,
         stream: &Stream,
         file: &Arc<dyn File>,
         position: u64,
         len: usize,
-    ) -> io::Result<()> {
+    ) -> io::Result<Sent> {
         let (Some(os_file), Some(socket)) = (file.os_file(), stream.socket()) else {
             // A file in memory hands out what it holds.
             let bytes = file.read_bytes_at(position, len)?;
-            return self.replace_head(bytes);
+            return self.replace_head(bytes).map(|()| Sent::Some);
         };
         let chunk = len.min(CHUNK_MAX);
         if !is_cached(os_file, position + chunk as u64 - 1) {
-            let file = Arc::clone(file);
-            let load = move || file.read_bytes_at(position, chunk);
-            self.loading = Some(tokio::task::spawn_blocking(load));
-            return Ok(());
+            self.load(file, position, chunk);
+            return Ok(Sent::Some);
         }
         let sent = socket.try_io(Interest::WRITABLE, || {
             let mut at = position;
             rustix::fs::sendfile(socket, os_file, Some(&mut at), chunk).map_err(io::Error::from)
-        })?;
-        if sent == 0 {
-            // The file is shorter than the log said: the frame cannot be completed honestly.
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        });
+        match sent {
+            // The file is shorter than the log said.
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(sent) => {
+                self.consume_file(sent);
+                Ok(Sent::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::SocketFull),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Some),
+            // It does not say which of the two failed. A read tells of the file, and writing what
+            // was read of the socket.
+            Err(_) => {
+                self.load(file, position, chunk);
+                Ok(Sent::Some)
+            }
         }
-        self.consume_file(sent);
-        Ok(())
+    }
+
+    /// Begins to read a chunk off this thread.
+    fn load(&mut self, file: &Arc<dyn File>, position: u64, chunk: usize) {
+        let file = Arc::clone(file);
+        let load = move || file.read_bytes_at(position, chunk);
+        self.loading = Some(tokio::task::spawn_blocking(load));
+    }
+
+    /// The file at the front cannot be read: whoever its disk concerns is told.
+    fn unreadable(&self, error: io::Error) -> io::Error {
+        if let Some(Segment::File { home, .. }) = self.queue.front() {
+            tracing::warn!(%error, "closing a connection: stored bytes of its answer cannot be read");
+            if let Some(home) = home {
+                home.unreadable(&error);
+            }
+        }
+        error
     }
 
     /// Waits for the bytes of a cold file, which are read off this thread.
@@ -148,8 +185,9 @@ impl Outbound {
         let Some(load) = self.loading.as_mut() else { return Poll::Ready(Ok(())) };
         let loaded = ready!(Pin::new(load).poll(cx));
         self.loading = None;
-        let bytes = loaded.map_err(io::Error::other)??;
-        Poll::Ready(self.replace_head(bytes))
+        let read = loaded.map_err(io::Error::other)?;
+        let replaced = read.and_then(|bytes| self.replace_head(bytes));
+        Poll::Ready(replaced.map_err(|error| self.unreadable(error)))
     }
 
     /// Puts bytes in the place of the head of the file range at the front.
@@ -189,3 +227,6 @@ fn is_cached(file: &std::fs::File, position: u64) -> bool {
 fn is_cached(_file: &std::fs::File, _position: u64) -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests;

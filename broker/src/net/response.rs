@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 use ottla_protocol::frame::ResponseHead;
 use ottla_protocol::rope::{self, EncodeError, Rope};
+use ottla_replication::home::Home;
 use ottla_storage::LogSlice;
 use ottla_storage::fs::File;
 
@@ -19,22 +20,36 @@ const COPIED_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) enum Segment {
     Bytes(Bytes),
-    File { file: Arc<dyn File>, position: u64, len: u32 },
+    /// `home` is told when the file cannot be read.
+    File {
+        file: Arc<dyn File>,
+        position: u64,
+        len: u32,
+        home: Option<Home>,
+    },
+}
+
+/// What is stored of one partition and goes into a response.
+#[derive(Debug)]
+struct Stored {
+    slices: Vec<LogSlice>,
+    home: Option<Home>,
 }
 
 /// The stored bytes of one response, in the order in which its fields carry them.
 #[derive(Debug, Default)]
 pub(crate) struct Bulk {
-    rope: Rope<Vec<LogSlice>>,
+    rope: Rope<Stored>,
 }
 
 impl Bulk {
-    /// Takes slices over and gives the value that stands for them in the message.
-    pub(crate) fn keep(&mut self, slices: Vec<LogSlice>) -> Bytes {
+    /// Takes slices over and gives the value that stands for them in the message. `home` is where
+    /// those lie that are ranges of files.
+    pub(crate) fn keep(&mut self, slices: Vec<LogSlice>, home: Option<Home>) -> Bytes {
         let len: usize = slices.iter().map(LogSlice::len).sum();
         match slices.as_slice() {
             [LogSlice::Memory(bytes)] if len <= COPIED_MAX => bytes.clone(),
-            _ => self.rope.keep_file(slices, len),
+            _ => self.rope.keep_file(Stored { slices, home }, len),
         }
     }
 }
@@ -60,7 +75,8 @@ impl ResponseFrame {
             match segment {
                 rope::Segment::Bytes(bytes) => segments.push(Segment::Bytes(bytes)),
                 rope::Segment::File { range, .. } => {
-                    segments.extend(range.into_iter().map(of_slice))
+                    let Stored { slices, home } = range;
+                    segments.extend(slices.into_iter().map(|slice| of_slice(slice, home.as_ref())));
                 }
             }
         }
@@ -77,7 +93,7 @@ impl ResponseFrame {
         for segment in &self.segments {
             match segment {
                 Segment::Bytes(bytes) => to.extend_from_slice(bytes),
-                Segment::File { file, position, len } => {
+                Segment::File { file, position, len, .. } => {
                     match file.read_bytes_at(*position, *len as usize) {
                         Ok(bytes) => to.extend_from_slice(&bytes),
                         Err(error) => tracing::error!(%error, "an answer is cut short"),
@@ -97,9 +113,11 @@ impl ResponseFrame {
     }
 }
 
-fn of_slice(slice: LogSlice) -> Segment {
+fn of_slice(slice: LogSlice, home: Option<&Home>) -> Segment {
     match slice {
         LogSlice::Memory(bytes) => Segment::Bytes(bytes),
-        LogSlice::File { file, position, len } => Segment::File { file, position, len },
+        LogSlice::File { file, position, len } => {
+            Segment::File { file, position, len, home: home.cloned() }
+        }
     }
 }

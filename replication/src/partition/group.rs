@@ -283,7 +283,12 @@ impl Partition {
     pub fn batches(&self, base: Offset, end: Offset) -> io::Result<Vec<Bytes>> {
         let read = {
             let state = self.state.lock();
-            state.log.read(base, u32::MAX, end, MinOneBatch::Yes).map_err(io::Error::other)?
+            let read = state.log.read(base, u32::MAX, end, MinOneBatch::Yes);
+            read.map_err(|error| {
+                let text = error.to_string();
+                self.failed(state, error.into());
+                io::Error::other(text)
+            })?
         };
         if read.first_offset != base || read.next_offset != end {
             return Err(io::Error::new(
@@ -297,7 +302,10 @@ impl Partition {
     /// The bytes of a slice. What comes from the disk is checked, lest rot travels, or stops a group
     /// whose followers refuse it.
     fn checked(&self, slice: &LogSlice, base: Offset) -> io::Result<Bytes> {
-        let bytes = slice.to_bytes()?;
+        let bytes = slice.to_bytes().inspect_err(|error| {
+            let home = self.state.lock().home.clone();
+            home.unreadable(error);
+        })?;
         if matches!(slice, LogSlice::Memory(_)) {
             return Ok(bytes);
         }

@@ -278,7 +278,7 @@ impl PartitionAnswer {
                 .collect()
         });
         if read.read.bytes > 0 {
-            data.records = Some(bulk.keep(read.read.slices));
+            data.records = Some(bulk.keep(read.read.slices, read.home));
         }
         data
     }
