@@ -51,7 +51,7 @@ pub(super) fn tidy(
         .copied()
         .collect();
     remove(folder, &mut files, &orphans, report)?;
-    let abandoned = abandoned(&files, vouched);
+    let abandoned = abandoned(folder, &files, vouched)?;
     remove(folder, &mut files, &abandoned, report)?;
     Ok(listing(&files))
 }
@@ -89,26 +89,39 @@ fn remove(
 /// The files of empty segments with others behind them: a roll that failed half way, after which
 /// the log went on in the segment before. Left there they would read as damage of that one.
 ///
-/// With none before it, and where nobody vouches for the next one, a power cut took its batches:
-/// without it the log would begin at the next segment, as if they had been deleted.
-fn abandoned(files: &Files, vouched: Offset) -> Vec<SegmentFileName> {
+/// Where nobody vouches for the next one, a power cut may have taken the batches. Then it stays, with
+/// none before it: the log would begin at the next segment, as if they had been deleted. And behind
+/// one that ends just there, which may have been cleaned: were that the active one again, the
+/// producer snapshot at its end would be one among others, and it goes when there are newer ones.
+fn abandoned(
+    folder: &Folder,
+    files: &Files,
+    vouched: Offset,
+) -> Result<Vec<SegmentFileName>, LogError> {
     let is_log =
         |file: &SegmentFileName| file.kind == FileKind::Log && file.stage == FileStage::Live;
-    let logs: Vec<(Offset, u64)> = files
-        .iter()
-        .filter(|(file, _)| is_log(file))
-        .map(|(file, len)| (file.base, *len))
-        .collect();
-    let followed = logs.windows(2).enumerate();
-    let empty: BTreeSet<Offset> = followed
-        .filter(|(_, pair)| pair[0].1 == 0)
-        .filter(|(index, pair)| *index > 0 || pair[1].0 <= vouched)
-        .map(|(_, pair)| pair[0].0)
-        .collect();
+    let logs: Vec<(SegmentFileName, u64)> =
+        files.iter().filter(|(file, _)| is_log(file)).map(|(file, len)| (*file, *len)).collect();
+    let mut empty = BTreeSet::new();
+    for (index, pair) in logs.windows(2).enumerate() {
+        let [(file, len), (next, _)] = pair else { continue };
+        if *len > 0 {
+            continue;
+        }
+        let before = index.checked_sub(1).and_then(|index| logs.get(index));
+        let stays = next.base > vouched
+            && match before {
+                None => true,
+                Some((before, len)) => end_of(folder, *before, *len)? == file.base,
+            };
+        if !stays {
+            empty.insert(file.base);
+        }
+    }
     let of_empty = |file: &&SegmentFileName| {
         file.kind != FileKind::ProducerSnapshot && empty.contains(&file.base)
     };
-    files.keys().filter(of_empty).copied().collect()
+    Ok(files.keys().filter(of_empty).copied().collect())
 }
 
 /// Swaps that are complete replace the segments in their range.

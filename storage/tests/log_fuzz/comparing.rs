@@ -110,9 +110,11 @@ impl History {
                 .position(|wanted| (wanted.0, wanted.2) == (txn.producer_id, txn.last_offset));
             let Some(known) = known else { return Err(format!("{txn:?} was not aborted")) };
             let (id, first, last) = wanted.remove(known);
-            // Its first batches may be gone, and with them all that told of them.
+            // Its first batches may be gone, and with them all that told of them. So may the end of
+            // the transaction before it, together with all its records: rebuilt, the two are one.
             let data = self.model.first_data(id, first.max(self.model.start), last);
-            if txn.first_offset < first || data.is_some_and(|data| data < txn.first_offset) {
+            let other = self.model.transactional_data(id, txn.first_offset, first);
+            if other || data.is_some_and(|data| data < txn.first_offset) {
                 return Err(format!("{txn:?} began at {first}"));
             }
         }

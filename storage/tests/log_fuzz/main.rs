@@ -56,7 +56,7 @@ fn histories_that_failed_once() {
     for seed in [475, 1441, 7423, 12394, 31198] {
         damage::history(History::new(seed));
     }
-    for seed in [1, 5, 42, 46, 84, 234, 474, 551, 4449, 10695, 3139] {
+    for seed in [1, 5, 42, 46, 84, 234, 474, 551, 4449, 10695, 3139, 10710, 13909] {
         History::compacted(seed).run(100);
     }
     for seed in [46, 614] {

@@ -201,6 +201,16 @@ impl Model {
             .map(ModelBatch::base)
     }
 
+    /// Whether a transaction's records stand in `from..to`, which a reader would take for part of
+    /// one that is said to reach there.
+    pub(crate) fn transactional_data(&self, id: ProducerId, from: Offset, to: Offset) -> bool {
+        self.readable()
+            .filter(|batch| batch.header.producer_id == id)
+            .filter(|batch| batch.header.attributes.is_transactional() && batch.marker.is_none())
+            .flat_map(|batch| &batch.records)
+            .any(|record| record.offset >= from && record.offset < to)
+    }
+
     pub(crate) fn last_stable(&self, producers: impl Iterator<Item = ProducerId>) -> Offset {
         producers.filter_map(|id| self.open_transaction(id)).fold(self.end, Offset::min)
     }
