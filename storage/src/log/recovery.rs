@@ -376,10 +376,9 @@ impl PartitionLog {
         end: Offset,
     ) -> Result<PathBuf, LogError> {
         const CHUNK: usize = 1 << 20;
-        let path = self.folder.dir.join(format!("{:020}{ASIDE_SUFFIX}", end.get()));
+        let path = self.unused_aside(end)?;
         let io = || LogError::io("keep what is cut in", &path);
-        let aside = self.folder.fs.open(&path, OpenMode::Create).map_err(io())?;
-        aside.set_len(0).map_err(io())?;
+        let aside = self.folder.fs.open(&path, OpenMode::CreateNew).map_err(io())?;
         let mut to = 0;
         for (at, segment) in self.segments.iter().enumerate().skip(index) {
             let range = if at == index { position..file_len } else { 0..segment.size() };
@@ -395,6 +394,23 @@ impl PartitionLog {
         aside.sync_data().map_err(io())?;
         self.folder.fs.sync_dir(&self.folder.dir).map_err(io())?;
         Ok(path)
+    }
+
+    /// A name that no file has: where the power went while a hole was being cut, the next start finds
+    /// less behind it than this one did.
+    fn unused_aside(&self, end: Offset) -> Result<PathBuf, LogError> {
+        let name = |attempt: u32| match attempt {
+            0 => format!("{:020}{ASIDE_SUFFIX}", end.get()),
+            _ => format!("{:020}-{attempt}{ASIDE_SUFFIX}", end.get()),
+        };
+        let mut attempt = 0;
+        loop {
+            let path = self.folder.dir.join(name(attempt));
+            if !self.folder.fs.exists(&path).map_err(LogError::io("look for", &path))? {
+                return Ok(path);
+            }
+            attempt += 1;
+        }
     }
 
     fn file_len(&self, index: usize) -> Result<u64, LogError> {

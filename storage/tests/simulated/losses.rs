@@ -1,11 +1,18 @@
 //! What a power cut takes of a log that nobody has vouched for yet: the end, and nothing else.
 //!
-//! Owns: cuts before the first flush and right after a deletion, over many seeds of the disk.
+//! Owns: cuts before the first flush, right after a deletion, and while a hole is cut away, over many
+//! seeds of the disk.
+
+use std::path::Path;
 
 use ottla_protocol::model::{Offset, ProducerEpoch, ProducerId};
-use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimOptions};
-use ottla_storage::{CleanupPolicy, LogHealth, LogSettings, PartitionLog, Shutdown};
+use ottla_storage::fs::{DirEntry, FileSystem, OpenMode, SimFileSystem};
+use ottla_storage::log::TornTail;
+use ottla_storage::{
+    AfterRecoveryPoint, CleanupPolicy, LogError, LogHealth, LogResources, LogSettings, OpenContext,
+    PartitionLog, RecoveryReport, Shutdown,
+};
 
 use super::model::{Record, read_all};
 use super::world::{World, plain};
@@ -113,4 +120,92 @@ fn a_failed_sync_is_not_believed_by_the_next_process() {
         assert_eq!((log.log_end(), read_all(&log)), (end, before), "seed {seed}: {report:?}");
     }
     assert!(lost > 0, "the disk has lost nothing: nothing was tried");
+}
+
+fn contents(sim: &SimFileSystem, path: &Path) -> Vec<u8> {
+    let Ok(file) = sim.open(path, OpenMode::Read) else { return Vec::new() };
+    file.read_bytes_at(0, 1 << 20).expect("read").to_vec()
+}
+
+/// What stands behind a bad place: the rest of its segment, and the segments after it.
+fn behind(sim: &SimFileSystem, torn: &TornTail) -> Vec<u8> {
+    let logs = sim.list(&World::dir()).expect("list").into_iter();
+    let logs = logs.map(|entry| World::dir().join(entry.name));
+    let of = |path: &Path| contents(sim, path);
+    let from = usize::try_from(torn.position).expect("small");
+    let mut all = of(&torn.file).get(from..).unwrap_or_default().to_vec();
+    let later = logs.filter(|path| path.extension().is_some_and(|of| of == "log"));
+    later.filter(|path| *path > torn.file).for_each(|path| all.extend(of(&path)));
+    all
+}
+
+/// Whether a file beside the log holds just this.
+fn is_aside(sim: &SimFileSystem, bytes: &[u8]) -> bool {
+    let entries = sim.list(&World::dir()).expect("list").into_iter();
+    entries
+        .filter(|entry| entry.name.ends_with(".aside"))
+        .any(|entry| contents(sim, &World::dir().join(entry.name)) == bytes)
+}
+
+fn open_and_cut(
+    world: &World,
+    sim: &SimFileSystem,
+    synced: Offset,
+) -> Result<(PartitionLog, RecoveryReport), LogError> {
+    let ctx = OpenContext {
+        recovery_point: synced,
+        shutdown: Shutdown::Unclean,
+        after_recovery_point: AfterRecoveryPoint::Cut,
+        ..OpenContext::new(world.now(), LogResources::new(16, 1 << 16))
+    };
+    let fs = std::sync::Arc::new(sim.clone());
+    PartitionLog::open(fs, World::dir(), world.settings.clone(), &ctx)
+}
+
+/// Blocks that no flush covered survive in any order: what good batches stand behind a hole is cut,
+/// and at no call of the recovery is it gone from the log before it is durable beside it.
+#[test]
+fn what_is_cut_at_a_hole_is_kept_whenever_the_power_goes() {
+    let (mut holes, mut kept_early) = (0, 0);
+    for seed in 0..40 {
+        let options = SimOptions { torn_block_per_million: 0, ..SimOptions::default() };
+        let settings = LogSettings { segment_bytes: 8 << 10, ..small_segments() };
+        let world = World::new(seed, options, settings);
+        let mut log = world.create();
+        (0..4).for_each(|round| drop(append(&world, &mut log, round)));
+        log.flush_now().expect("flush");
+        (4..120).for_each(|round| drop(append(&world, &mut log, round)));
+        drop(log);
+        world.sim.crash();
+
+        let whole = world.sim.fork(seed);
+        let (log, report) = open_and_cut(&world, &whole, Offset(4)).expect("open");
+        assert_eq!((log.health(), report.damage), (&LogHealth::Healthy, None), "seed {seed}");
+        assert!(log.log_end() >= Offset(4), "seed {seed}: what was synced stays");
+        let Some(torn) = report.torn else { continue };
+        let bytes = behind(&world.sim, &torn);
+        let name = |entry: DirEntry| entry.name.ends_with(".aside");
+        if !whole.list(&World::dir()).expect("list").into_iter().any(name) {
+            continue;
+        }
+        holes += 1;
+        assert!(is_aside(&whole, &bytes), "seed {seed}");
+        for call in 0..10_000 {
+            let sim = world.sim.fork(call);
+            sim.power_off_at(sim.calls() + call);
+            let done = open_and_cut(&world, &sim, Offset(4)).is_ok();
+            sim.crash();
+            let kept = is_aside(&sim, &bytes);
+            let context = format!("seed {seed}, power off at call {call}, done {done}");
+            assert!(kept || !done && behind(&sim, &torn) == bytes, "{context}");
+            kept_early += usize::from(kept && !done);
+            drop(open_and_cut(&world, &sim, Offset(4)).expect("open"));
+            assert!(is_aside(&sim, &bytes), "{context}: the next start leaves it as it is");
+            if done {
+                break;
+            }
+        }
+    }
+    // Otherwise nothing was tried: holes, and cuts between keeping and cutting.
+    assert!(holes > 3 && kept_early > 3, "{holes} {kept_early}");
 }
