@@ -20,7 +20,7 @@ use ottla_storage::{
 use super::{context, now};
 
 /// Where the kit's `kafka` is, if anywhere.
-fn kit() -> Option<PathBuf> {
+pub(crate) fn kit() -> Option<PathBuf> {
     let named = std::env::var_os("OTTLA_KAFKA_KIT").map(PathBuf::from);
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/kit/kafka");
     named.into_iter().chain([beside, "/work/shared/kit/kafka".into()]).find(|path| path.exists())

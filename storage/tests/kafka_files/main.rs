@@ -1,7 +1,7 @@
 //! Our log on files that a real Kafka wrote, and Kafka's tools on files that we wrote.
 //!
-//! The samples are in `tests/records`. Kafka's dump tool comes with the workshop's kit; where it is
-//! not there, that one test says so and checks nothing.
+//! The samples are in `tests/records`. Kafka and its dump tool come with the workshop's kit; where it
+//! is not there, those tests say so and check nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 )]
 
 mod dump;
+mod live;
 mod replay;
 
 use std::io::IoSlice;
@@ -48,7 +49,7 @@ pub(crate) fn context() -> OpenContext {
 }
 
 /// The sample's files on a memory file system, so that the sample stays as it is.
-fn copy(sample: &Path) -> Arc<MemoryFileSystem> {
+pub(crate) fn copy(sample: &Path) -> Arc<MemoryFileSystem> {
     let fs = Arc::new(MemoryFileSystem::new());
     fs.create_dir_all(Path::new(DIR)).unwrap();
     for entry in std::fs::read_dir(sample).unwrap() {
@@ -68,7 +69,7 @@ pub(crate) fn read(fs: &dyn FileSystem, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn open(fs: &Arc<MemoryFileSystem>, ctx: &OpenContext) -> PartitionLog {
+pub(crate) fn open(fs: &Arc<MemoryFileSystem>, ctx: &OpenContext) -> PartitionLog {
     let settings = LogSettings { cleanup: CleanupPolicy::Compact, ..LogSettings::default() };
     let fs: Arc<dyn FileSystem> = fs.clone();
     let (log, report) = PartitionLog::open(fs, DIR.into(), settings, ctx).unwrap();
@@ -77,7 +78,7 @@ fn open(fs: &Arc<MemoryFileSystem>, ctx: &OpenContext) -> PartitionLog {
 }
 
 /// Base offset, last offset and largest timestamp of every batch, read through the log.
-fn batches(log: &PartitionLog) -> Vec<(i64, i64, i64)> {
+pub(crate) fn batches(log: &PartitionLog) -> Vec<(i64, i64, i64)> {
     let mut all = Vec::new();
     let mut at = log.log_start();
     while at < log.log_end() {
@@ -101,7 +102,10 @@ fn batches(log: &PartitionLog) -> Vec<(i64, i64, i64)> {
 
 /// What Kafka's dump says of the batches.
 fn dumped(sample: &Path) -> Vec<(i64, i64, i64)> {
-    let text = std::fs::read_to_string(sample.join("dump.txt")).unwrap();
+    dumped_batches(&std::fs::read_to_string(sample.join("dump.txt")).unwrap())
+}
+
+pub(crate) fn dumped_batches(text: &str) -> Vec<(i64, i64, i64)> {
     let number = |line: &str, name: &str| -> i64 {
         let rest = line.split_once(&format!("{name}: ")).unwrap().1;
         rest.split_whitespace().next().unwrap().parse().unwrap()
