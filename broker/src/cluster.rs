@@ -199,7 +199,10 @@ pub(crate) fn view(
     }
     let group = GroupId { topic, partition };
     match cluster.leadership(&group) {
-        Some(claim) => {
+        Some(mut claim) => {
+            let image = services.metadata.image();
+            let fenced = |node: NodeId| image.broker(node).is_none_or(|broker| broker.fenced);
+            claim.isr.retain(|node| *node == claim.leader || !fenced(*node));
             PartitionView { leader: Some(claim.leader), epoch: claim.epoch, isr: claim.isr }
         }
         None => {

@@ -50,6 +50,16 @@ pub struct NodeConfig {
     pub leader_rebalance: Option<Duration>,
     /// Whether leadership is moved away before a broker stops.
     pub controlled_shutdown: bool,
+    pub replica_selector: ReplicaSelector,
+}
+
+/// Which replica consumers are sent to (KIP-392).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplicaSelector {
+    #[default]
+    Leader,
+    /// One in the consumer's rack, where the leader is in another.
+    RackAware,
 }
 
 /// Limits of sockets and requests.
@@ -219,7 +229,25 @@ impl NodeConfig {
                 .transpose()?
                 .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
             controlled_shutdown: typed.boolean("controlled.shutdown.enable")?,
+            replica_selector: ReplicaSelector::of(typed.optional_text("replica.selector.class")?)?,
         })
+    }
+}
+
+impl ReplicaSelector {
+    /// By the name of the class that does the same in Kafka.
+    fn of(class: Option<String>) -> Result<Self, ConfigError> {
+        match class.as_deref() {
+            None | Some("" | "org.apache.kafka.common.replica.LeaderSelector") => Ok(Self::Leader),
+            Some("org.apache.kafka.common.replica.RackAwareReplicaSelector") => Ok(Self::RackAware),
+            Some(class) => Err(ConfigError::invalid(
+                "replica.selector.class",
+                class.to_owned(),
+                "Ottla runs no Java classes; built in are LeaderSelector and \
+                 RackAwareReplicaSelector of org.apache.kafka.common.replica"
+                    .to_owned(),
+            )),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub mod units;
 mod validate;
 pub mod value;
 
-pub use broker::BrokerConfig;
+pub use broker::{BrokerConfig, ReplicaSelector};
 pub use error::ConfigError;
 pub use layers::ConfigLayers;
 pub use topic::TopicConfig;

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_protocol::model::{LeaderEpoch, NodeId};
 use parking_lot::RwLock;
@@ -52,6 +53,17 @@ struct State {
     suspected: BTreeSet<NodeId>,
 }
 
+/// What became of the groups that this node leads, counted since it started.
+#[derive(Debug, Default)]
+pub struct LeadershipCounts {
+    /// Elections that this node won.
+    pub elected: AtomicU64,
+    /// In-sync sets that lost a replica, and
+    pub shrunk: AtomicU64,
+    /// that got one back.
+    pub expanded: AtomicU64,
+}
+
 /// The table.
 pub struct LeadershipTable {
     me: NodeId,
@@ -59,6 +71,7 @@ pub struct LeadershipTable {
     version: watch::Sender<u64>,
     /// Changes when this node has something new to tell.
     news: watch::Sender<u64>,
+    counts: LeadershipCounts,
 }
 
 impl fmt::Debug for LeadershipTable {
@@ -72,7 +85,8 @@ impl LeadershipTable {
     #[must_use]
     pub fn new(me: NodeId) -> Self {
         let (version, news) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { me, state: RwLock::default(), version, news }
+        let counts = LeadershipCounts::default();
+        Self { me, state: RwLock::default(), version, news, counts }
     }
 
     /// The leader of a group; none while nobody claims it, or while the one who does is suspected to be
@@ -117,7 +131,7 @@ impl LeadershipTable {
         let claim = Claim { leader: self.me, epoch, isr };
         match state.claims.get(&group) {
             Some(old) if *old == claim || old.epoch > epoch => return,
-            _ => {}
+            old => self.counts.count(old, &claim),
         }
         state.tell(Announcement { group, epoch, isr: Some(claim.isr.clone()) });
         state.claims.insert(group, claim);
@@ -210,8 +224,31 @@ impl LeadershipTable {
         }
     }
 
+    /// What happened to the groups that this node leads.
+    #[must_use]
+    pub const fn counts(&self) -> &LeadershipCounts {
+        &self.counts
+    }
+
     fn bump(&self, signal: &watch::Sender<u64>) {
         signal.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl LeadershipCounts {
+    fn count(&self, old: Option<&Claim>, new: &Claim) {
+        let add = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let Some(old) = old.filter(|old| (old.leader, old.epoch) == (new.leader, new.epoch)) else {
+            return add(&self.elected);
+        };
+        if old.isr.iter().any(|node| !new.isr.contains(node)) {
+            add(&self.shrunk);
+        }
+        if new.isr.iter().any(|node| !old.isr.contains(node)) {
+            add(&self.expanded);
+        }
     }
 }
 
@@ -281,6 +318,27 @@ mod tests {
         let first = table.announcements(0, 1);
         assert_eq!((first.upto, first.changes.len()), (2, 1));
         assert_eq!(table.announcements(first.upto, 1).upto, 3);
+    }
+
+    #[test]
+    fn what_happens_to_led_groups_is_counted() {
+        let table = LeadershipTable::new(ME);
+        let counts = || {
+            let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let all = table.counts();
+            [of(&all.elected), of(&all.shrunk), of(&all.expanded)]
+        };
+        table.claim(group(0), LeaderEpoch(1), vec![ME]);
+        assert_eq!(counts(), [1, 0, 0]);
+        table.claim(group(0), LeaderEpoch(1), vec![ME, OTHER, THIRD]);
+        assert_eq!(counts(), [1, 0, 1]);
+        table.claim(group(0), LeaderEpoch(1), vec![ME, OTHER]);
+        table.claim(group(0), LeaderEpoch(1), vec![ME, OTHER]);
+        assert_eq!(counts(), [1, 1, 1]);
+        table.hear(OTHER, says(0, 2, Some(vec![OTHER, ME])));
+        assert_eq!(counts(), [1, 1, 1], "not this node's");
+        table.claim(group(0), LeaderEpoch(3), vec![ME]);
+        assert_eq!(counts(), [2, 1, 1]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Invariant: an entry that carries records is one v2 batch in the partition's log and stands nowhere
 //! else; an entry without records stands in the replica journal and takes no offset.
 
+mod copies;
 pub mod defects;
 pub mod entry;
 pub mod entry_map;

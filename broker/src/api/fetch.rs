@@ -4,10 +4,14 @@
 //! the first partition with data always gives at least one batch; waits up to `max_wait_ms` for
 //! `min_bytes`; incremental sessions name only what changed (KIP-227); versions 13 and up speak of
 //! topics by id (KIP-516); a diverging `last_fetched_epoch` is answered with where the logs part
-//! (KIP-595). Nothing of a partition is copied: memory slices and file ranges go to the socket.
-//! Differences from Apache Kafka: an unknown isolation level is INVALID_REQUEST, not -1.
+//! (KIP-595); a consumer that tells its rack is sent to an in-sync replica there, and followers serve
+//! what they know to be committed (KIP-392). Nothing of a partition is copied: memory slices and file ranges go to the socket.
+//! Differences from Apache Kafka: an unknown isolation level is INVALID_REQUEST, not -1; a replica that
+//! does not lead answers OFFSET_NOT_AVAILABLE beyond its log's end, where Kafka's OFFSET_OUT_OF_RANGE
+//! makes a consumer that still takes it for the leader begin anew.
 
 mod asked;
+mod preferred;
 mod read;
 mod session;
 
@@ -24,6 +28,7 @@ use ottla_replication::partition::WatchGuard;
 use ottla_replication::wait::{Waiting, Watch};
 
 use self::asked::{deadline, forgotten, isolation, limit, replica_id, wanted};
+use self::preferred::RackOfReader;
 use self::read::{PartitionAnswer, ReadLimits, Reader, Replica};
 pub(crate) use self::session::FetchSessions;
 use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
@@ -70,15 +75,17 @@ impl ApiHandler for Fetch {
             Ok(begun) => begun,
             Err(code) => return Reply::message(refused(code)),
         };
+        let reader = Reader::of(replica_id(&request, ctx.version));
         let fetch = Fetching {
             ctx: ctx.clone(),
             mode,
             wanted,
+            rack: RackOfReader::of(ctx, &request, reader),
             limits: ReadLimits {
                 isolation,
                 bytes_max: limit(request.max_bytes, ctx.services.edge.fetch_bytes_max),
                 by_id,
-                reader: Reader::of(replica_id(&request, ctx.version)),
+                reader,
                 replica: if ctx.version >= FOLLOWERS_FROM { Replica::Any } else { Replica::Leader },
             },
             bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
@@ -94,6 +101,8 @@ struct Fetching {
     mode: Mode,
     wanted: Vec<Wanted>,
     limits: ReadLimits,
+    /// Set where another replica may suit the reader better.
+    rack: Option<RackOfReader>,
     bytes_min: u64,
     /// `None` when the client does not wait.
     deadline: Option<MonoTime>,
@@ -101,11 +110,15 @@ struct Fetching {
 
 impl Fetching {
     fn start(self) -> Reply<FetchResponse> {
-        let answers = read::all(&self.ctx.services, &self.wanted, self.limits);
+        let answers = self.read();
         let Some(deadline) = self.deadline.filter(|_| !self.is_enough(&answers)) else {
             return Reply::Done(self.respond(answers));
         };
         Reply::Staged(Box::pin(self.wait(answers, deadline)))
+    }
+
+    fn read(&self) -> Vec<PartitionAnswer> {
+        read::all(&self.ctx.services, &self.wanted, self.limits, self.rack.as_ref())
     }
 
     fn is_enough(&self, answers: &[PartitionAnswer]) -> bool {
@@ -134,7 +147,7 @@ impl Fetching {
                 () = &mut timer => true,
             };
             drop(guards);
-            answers = read::all(&self.ctx.services, &self.wanted, self.limits);
+            answers = self.read();
             if expired || self.is_enough(&answers) {
                 return self.respond(answers);
             }

@@ -28,11 +28,14 @@ use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
 use super::error::KafkaError;
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use crate::services::Services;
 use crate::topics::TopicEntry;
 
+mod copies;
 mod leaders;
 mod refusal;
 
+use copies::Copies;
 use leaders::{Leaders, enough_replicas};
 use refusal::Refusal;
 
@@ -61,7 +64,7 @@ enum Sent {
     /// In the log of a partition with one replica.
     Appended(Appended),
     /// Given to the partition's group.
-    Submitted(Arc<Submission>),
+    Submitted(Arc<Submission>, Option<Copies>),
 }
 
 struct TopicOutcome {
@@ -97,7 +100,7 @@ impl ApiHandler for Produce {
         wait.done();
         match acks {
             Ok(Acks::None) => silent(&topics),
-            Ok(acks) if !wait.is_done() => {
+            Ok(acks) if !wait.is_done() || topics.iter().any(TopicOutcome::needs_copies) => {
                 let timeout = u64::try_from(request.timeout_ms).unwrap_or(0);
                 let deadline = ctx.now.mono.plus(Duration::from_millis(timeout));
                 let clock = Arc::clone(&ctx.services.clock);
@@ -105,7 +108,10 @@ impl ApiHandler for Produce {
                 Reply::staged(async move {
                     tokio::select! {
                         biased;
-                        () = Waiting(wait) => {}
+                        () = async {
+                            Waiting(wait).await;
+                            copied(&ctx, &topics).await;
+                        } => {}
                         () = clock.sleep_until(deadline) => {}
                     }
                     respond(&ctx, topics, acks)
@@ -114,6 +120,26 @@ impl ApiHandler for Produce {
             Ok(acks) => Reply::message(respond(ctx, topics, acks)),
             Err(_) => Reply::message(respond(ctx, topics, Acks::Leader)),
         }
+    }
+}
+
+impl TopicOutcome {
+    fn copies(&self) -> impl Iterator<Item = (&Copies, &Submission)> {
+        self.partitions.iter().filter_map(|outcome| match &outcome.result {
+            Ok((_, Sent::Submitted(submission, Some(copies)))) => Some((copies, &**submission)),
+            _ => None,
+        })
+    }
+
+    fn needs_copies(&self) -> bool {
+        self.copies().next().is_some()
+    }
+}
+
+/// Waits for replicas beyond a majority, where a topic wants them.
+async fn copied(ctx: &RequestContext, topics: &[TopicOutcome]) {
+    for (copies, submission) in topics.iter().flat_map(TopicOutcome::copies) {
+        copies.wait(ctx, submission).await;
     }
 }
 
@@ -182,11 +208,13 @@ fn produce_partition(
     }
     let count = u64::try_from(batch.records_count()).unwrap_or(0);
     let batch = LeaderBatch::from(batch);
-    let sent = if partition.group().is_some() {
+    let sent = if let Some(group) = partition.group() {
+        let all = acks == Acks::All;
+        let copies = if all { Copies::wanted(topic, data.index, group) } else { None };
         let (origin, frame_bytes) = (AppendOrigin::Client, ctx.frame_bytes);
         let batch = SubmittedBatch { batch, origin, frame_bytes };
         let until = if acks == Acks::All { Until::Committed } else { Until::Appended };
-        Sent::Submitted(partition.submit(batch, ctx.now, until, Some(wait)))
+        Sent::Submitted(partition.submit(batch, ctx.now, until, Some(wait)), copies)
     } else {
         let append = LeaderAppend {
             batches: std::slice::from_ref(&batch),
@@ -224,7 +252,7 @@ fn respond(ctx: &RequestContext, topics: Vec<TopicOutcome>, acks: Acks) -> Produ
         .map(|outcome| {
             let topic = outcome.topic;
             let partitions = outcome.partitions.into_iter().map(|outcome| {
-                let mut answer = partition(outcome, acks);
+                let mut answer = partition(&ctx.services, outcome, acks);
                 if ErrorCode::from_code(answer.error_code) == ErrorCode::NotLeaderOrFollower
                     && let Some((leader, epoch)) = leaders.find(&topic, answer.index)
                 {
@@ -244,7 +272,7 @@ fn respond(ctx: &RequestContext, topics: Vec<TopicOutcome>, acks: Acks) -> Produ
     ProduceResponse::default().with_responses(responses).with_node_endpoints(leaders.endpoints())
 }
 
-fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
+fn partition(services: &Services, outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default()
         .with_index(outcome.index)
         .with_base_offset(-1)
@@ -266,8 +294,15 @@ fn partition(outcome: Outcome, acks: Acks) -> PartitionProduceResponse {
             }
             appended.info
         }
-        Sent::Submitted(submission) => match submission.outcome() {
-            SubmissionOutcome::Committed(info) => info,
+        Sent::Submitted(submission, copies) => match submission.outcome() {
+            SubmissionOutcome::Committed(info) => {
+                let at = info.last_offset.next();
+                let verdict = copies.map(|copies| copies.verdict(services, &partition, at));
+                match verdict.filter(|code| *code != ErrorCode::None) {
+                    None => info,
+                    Some(code) => return response.with_error_code(code.code()),
+                }
+            }
             SubmissionOutcome::Appended(info) if acks != Acks::All => info,
             SubmissionOutcome::Refused(error) => {
                 let log_start = partition.watermarks().log_start;

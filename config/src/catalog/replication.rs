@@ -53,7 +53,11 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("30000")
         .high()
         .used("A replica that did not have everything for this long is not in sync."),
-    broker("replica.selector.class", String).accepted(reason::JAVA_CLASSES),
+    broker("replica.selector.class", String)
+        .used(
+            "Which replica a consumer with a `client.rack` is sent to (KIP-392): the leader, which null \
+             means, too, or with Kafka's RackAwareReplicaSelector one in its rack. Both are built in.",
+        ),
     broker("replica.socket.receive.buffer.bytes", Int)
         .default("65536")
         .high()
@@ -63,10 +67,10 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("false")
         .high()
         .cluster_wide()
-        .accepted(reason::SINGLE_NODE),
+        .accepted(reason::UNCLEAN_ELECTION),
     broker("unclean.leader.election.interval.ms", Long)
         .default("300000")
         .at_least(1)
         .internal()
-        .accepted(reason::SINGLE_NODE),
+        .accepted(reason::UNCLEAN_ELECTION),
 ];

@@ -128,5 +128,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("604800000")
         .at_least(1)
         .used("Longest record time that one segment spans."),
-    topic("unclean.leader.election.enable", Boolean).default("false").accepted(reason::SINGLE_NODE),
+    topic("unclean.leader.election.enable", Boolean)
+        .default("false")
+        .accepted(reason::UNCLEAN_ELECTION),
 ];

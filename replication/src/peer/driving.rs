@@ -56,7 +56,12 @@ impl Driving {
             if sweep && since < SWEEP_MIN {
                 tokio::time::sleep(SWEEP_MIN - since).await;
             }
-            if self.judge() || sweep || since >= shared.settings.elections.sweep_every {
+            let judged = self.judge();
+            if judged {
+                // Who is silent is out of sync from now on.
+                self.counted = MonoTime::default();
+            }
+            if judged || sweep || since >= shared.settings.elections.sweep_every {
                 groups.mark_unchanged();
                 self.sweep();
                 sweep = false;
@@ -83,6 +88,7 @@ impl Driving {
                 LivenessEvent::Suspected(node) => {
                     tracing::warn!(%node, "a peer is silent and suspected to be gone");
                     shared.table.suspect(*node);
+                    shared.groups.running().iter().for_each(|(_, group)| group.peer_down(*node));
                 }
                 LivenessEvent::Returned(node) => {
                     tracing::info!(%node, "a peer is heard");
@@ -98,7 +104,7 @@ impl Driving {
         let shared = Arc::clone(&self.links.shared);
         let now = shared.now();
         self.swept = now;
-        let count = now.since(self.counted) >= COUNT_EVERY;
+        let count = self.counted == MonoTime::default() || now.since(self.counted) >= COUNT_EVERY;
         if count {
             self.counted = now;
         }
@@ -111,7 +117,9 @@ impl Driving {
                     claim.is_some_and(|it| it.leader == shared.me && it.epoch == local.epoch)
                 };
                 if count || !shared.table.look(id, told) {
-                    shared.table.claim(*id, local.epoch, group.isr());
+                    let mut isr = group.isr();
+                    isr.retain(|node| !matches!(liveness.of(*node), Liveness::Suspected { .. }));
+                    shared.table.claim(*id, local.epoch, isr);
                 }
             } else {
                 shared.table.resign(id);

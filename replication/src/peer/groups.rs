@@ -78,6 +78,8 @@ pub trait GroupRpc: Send + Sync + 'static {
     fn elect(&self) -> BoxFuture<'static, ()>;
     /// A node can be reached again: what waits to retry may retry now.
     fn peer_up(&self, node: NodeId) -> BoxFuture<'static, ()>;
+    /// A node is silent: its replicas count as in sync only once they have everything again.
+    fn peer_down(&self, node: NodeId);
 }
 
 /// The announcement of a snapshot.

@@ -149,10 +149,10 @@ pub struct FollowerProgress {
 }
 
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     /// When it was looked at last, and the log end then.
     looked: Option<(MonoTime, Offset)>,
-    caught_up: BTreeMap<ReplicaId, MonoTime>,
+    pub(super) caught_up: BTreeMap<ReplicaId, MonoTime>,
 }
 
 /// One replica of a group.
@@ -162,7 +162,7 @@ pub struct Group {
     pub(super) preference: Mutex<Vec<NodeId>>,
     pub(super) lag_max: Duration,
     pump: Arc<Pump>,
-    progress: Mutex<Progress>,
+    pub(super) progress: Mutex<Progress>,
     lease: Duration,
     runtime: tokio::runtime::Handle,
 }

@@ -131,6 +131,10 @@ impl GroupRpc for Group {
         })
     }
 
+    fn peer_down(&self, node: NodeId) {
+        self.lost_touch(node);
+    }
+
     fn peer_up(&self, node: NodeId) -> futures_util::future::BoxFuture<'static, ()> {
         let (raft, id) = (self.raft.clone(), self.id());
         let members = self.membership();

@@ -82,6 +82,8 @@ impl TopicBuilder {
 pub struct Builder {
     topics: Vec<TopicBuilder>,
     settings: Vec<String>,
+    /// By broker, after those of all.
+    own_settings: Vec<(u16, String)>,
     place: Place,
     seed: Option<u64>,
     brokers: u16,
@@ -90,7 +92,14 @@ pub struct Builder {
 impl Builder {
     pub(crate) fn new() -> Self {
         let place = Place::Memory;
-        Self { topics: Vec::new(), settings: Vec::new(), place, seed: None, brokers: 1 }
+        Self {
+            topics: Vec::new(),
+            settings: Vec::new(),
+            own_settings: Vec::new(),
+            place,
+            seed: None,
+            brokers: 1,
+        }
     }
 
     /// How many brokers, which form one cluster: node ids 1 and up, each with data of its own.
@@ -123,6 +132,13 @@ impl Builder {
     #[must_use]
     pub fn config(mut self, key: &str, value: &str) -> Self {
         self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    /// A setting of one broker, by its node id.
+    #[must_use]
+    pub fn config_of(mut self, node: u16, key: &str, value: &str) -> Self {
+        self.own_settings.push((node, format!("{key}={value}")));
         self
     }
 
@@ -227,6 +243,8 @@ impl Builder {
             directories.iter().map(|path| path.display().to_string()).collect();
         settings.push(format!("log.dirs={}", directories.join(",")));
         settings.extend(self.settings.clone());
+        let own = self.own_settings.iter().filter(|(of, _)| *of == node);
+        settings.extend(own.map(|(_, setting)| setting.clone()));
         let loaded = loader::load(&Sources { settings, ..Sources::default() })?;
         Ok(BrokerOptions {
             config: loaded.layers(),

@@ -3,7 +3,7 @@
 //! Owns: the patience of a wait, and what an unexpected end looks like. Never: retries, or a back door
 //! into the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_differential::connection::{Connection, Reply, open_response};
 use serde_json::Value;
@@ -47,5 +47,43 @@ impl Client {
     pub fn ask(&mut self, key: i16, version: i16, body: &Value) -> Value {
         let correlation = self.send(key, version, body);
         self.receive(key, version, correlation)
+    }
+}
+
+/// Longer than a cluster needs to come to rest, however busy the machine is.
+const REST: Duration = Duration::from_secs(60);
+
+/// One request on a connection of its own.
+///
+/// # Panics
+/// Without an answer.
+#[must_use]
+pub fn ask(address: &str, key: i16, version: i16, body: &Value) -> Value {
+    Client::open(address).ask(key, version, body)
+}
+
+/// Asks until the answer is as wanted.
+///
+/// # Panics
+/// It never is.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < REST, "{what}: not within {REST:?}");
+        // Paces a poll of the cluster.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Shows what brokers log, where `OTTLA_LOG` is set.
+pub fn logged() {
+    let levels = std::env::var("OTTLA_LOG").unwrap_or_default();
+    if !levels.is_empty() {
+        let out = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
+        let _set_before = out.with_test_writer().try_init();
     }
 }

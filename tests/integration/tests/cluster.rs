@@ -4,20 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use std::time::{Duration, Instant};
-
-use ottla_differential::connection::{Connection, Reply, open_response};
 use ottla_harness::TestCluster;
+use ottla_integration::{ask, logged, until};
 use serde_json::{Value, json};
-
-fn logged() {
-    let levels = std::env::var("OTTLA_LOG").unwrap_or_default();
-    if !levels.is_empty() {
-        let out = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
-        let _set_before = out.with_test_writer().try_init();
-    }
-}
 
 async fn three() -> TestCluster {
     logged();
@@ -46,7 +35,6 @@ async fn records_outlive_the_leader_that_took_them() {
     assert_eq!(values(&cluster, "t").await, ["a", "b", "c"]);
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
 const OFFSET_COMMIT: i16 = 8;
@@ -57,29 +45,6 @@ const ELECT_LEADERS: i16 = 43;
 const ALTER_REASSIGNMENTS: i16 = 45;
 const LIST_REASSIGNMENTS: i16 = 46;
 const DESCRIBE_QUORUM: i16 = 55;
-
-/// One request on a connection of its own.
-fn ask(address: &str, key: i16, version: i16, body: &Value) -> Value {
-    let mut connection = Connection::open(address).unwrap();
-    let correlation = connection.send(key, version, body).unwrap();
-    match connection.receive(PATIENCE).unwrap() {
-        Reply::Answer(frame) => open_response(key, version, correlation, &frame).unwrap(),
-        other => panic!("key {key} v{version}: {other:?}"),
-    }
-}
-
-/// Asks until the answer is as wanted.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        // Paces a poll of the cluster.
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 fn create(address: &str, name: &str, replicas: i16) -> Value {
     let topic = json!({

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, Offset, Uuid};
-use ottla_replication::partition::{Isolation, Partition, PartitionError, PartitionRead, ReadPlan};
+use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, Uuid};
+use ottla_replication::partition::{
+    Isolation, Partition, PartitionError, PartitionRead, ReadPlan, Watermarks,
+};
 use ottla_storage::{MinOneBatch, ReadError};
 
+use super::preferred::RackOfReader;
 use super::session::{PartitionKey, Telling, Wanted};
 use crate::api::error::KafkaError;
 use crate::net::response::Bulk;
@@ -66,7 +69,16 @@ pub(crate) struct PartitionAnswer {
 #[derive(Debug)]
 enum Outcome {
     Read(PartitionRead),
-    Diverging { epoch: LeaderEpoch, end: Offset, read: PartitionRead },
+    Diverging {
+        epoch: LeaderEpoch,
+        end: Offset,
+        read: PartitionRead,
+    },
+    /// The reader had better ask this replica.
+    Preferred {
+        node: NodeId,
+        marks: Watermarks,
+    },
 }
 
 /// Reads every wanted partition once.
@@ -74,13 +86,17 @@ pub(crate) fn all(
     services: &Services,
     wanted: &[Wanted],
     limits: ReadLimits,
+    rack: Option<&RackOfReader>,
 ) -> Vec<PartitionAnswer> {
     let mut left = limits.bytes_max;
     let mut min_one = MinOneBatch::Yes;
     wanted
         .iter()
         .map(|wanted| {
-            let answer = one(services, wanted, limits, left.min(wanted.bytes_max), min_one);
+            let bytes_max = left.min(wanted.bytes_max);
+            let isolation = limits.isolation;
+            let plan = ReadPlan { from: wanted.offset, bytes_max, isolation, min_one };
+            let answer = one(services, wanted, limits, plan, rack);
             let bytes = answer.bytes();
             if bytes > 0 {
                 min_one = MinOneBatch::No;
@@ -95,8 +111,8 @@ fn one(
     services: &Services,
     wanted: &Wanted,
     limits: ReadLimits,
-    bytes_max: u32,
-    min_one: MinOneBatch,
+    plan: ReadPlan,
+    rack: Option<&RackOfReader>,
 ) -> PartitionAnswer {
     let found = find(services, &wanted.key, limits);
     let topic = found.as_ref().ok().map(|(topic, _)| Arc::clone(topic));
@@ -106,15 +122,17 @@ fn one(
         if limits.reader == Reader::Replica {
             return Err(not_a_follower(wanted.leader_epoch));
         }
-        let plan =
-            ReadPlan { from: wanted.offset, bytes_max, isolation: limits.isolation, min_one };
+        let other = rack.and_then(|rack| rack.choose(services, &partition, wanted.offset));
+        if let Some(node) = other {
+            return Ok(Outcome::Preferred { node, marks: partition.watermarks() });
+        }
         read(&partition, wanted, plan).map_err(|error| code_of(&error, &partition))
     });
     let seen = match &outcome {
         Ok(Outcome::Read(read) | Outcome::Diverging { read, .. }) => {
             read.marks.bound(limits.isolation)
         }
-        Err(_) => Offset::NONE,
+        Ok(Outcome::Preferred { .. }) | Err(_) => Offset::NONE,
     };
     let partition = partition.filter(|_| outcome.is_ok());
     let topic_id = match &topic {
@@ -219,6 +237,7 @@ impl PartitionAnswer {
             Ok(Outcome::Read(read) | Outcome::Diverging { read, .. }) => {
                 (read.marks.high_watermark, read.marks.log_start)
             }
+            Ok(Outcome::Preferred { marks, .. }) => (marks.high_watermark, marks.log_start),
             Err(_) => (Offset::NONE, Offset::NONE),
         };
         Telling {
@@ -261,6 +280,14 @@ impl PartitionAnswer {
                 data.diverging_epoch =
                     EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0);
                 read
+            }
+            Ok(Outcome::Preferred { node, marks }) => {
+                return data
+                    .with_high_watermark(marks.high_watermark.0)
+                    .with_last_stable_offset(marks.last_stable.0)
+                    .with_log_start_offset(marks.log_start.0)
+                    .with_aborted_transactions(None)
+                    .with_preferred_read_replica(node.0.into());
             }
             Ok(Outcome::Read(read)) => read,
         };

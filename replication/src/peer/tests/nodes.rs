@@ -354,6 +354,8 @@ pub(super) fn content(base: Offset) -> Bytes {
 }
 
 impl GroupRpc for FakeGroup {
+    fn peer_down(&self, _node: NodeId) {}
+
     fn replica(&self) -> ReplicaId {
         self.me
     }
