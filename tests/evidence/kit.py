@@ -45,8 +45,14 @@ class Ottla:
         self.command, self.log = [*prefix, binary, "serve", "--print", "json", *words], Path(f"{folder}.log")
 
     def __enter__(self):
+        self.spawn()
+        return self.ready()
+
+    def spawn(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([str(word) for word in self.command], stdout=subprocess.PIPE, stderr=log, text=True)
+
+    def ready(self):
         line = self.process.stdout.readline()
         if not line:
             sys.exit(f"ottla did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
@@ -63,6 +69,45 @@ class Ottla:
             self.process.wait()
 
 
+class Three:
+    """Three brokers that form one cluster; nodes 1 to 3 may end and come back one by one."""
+
+    def __init__(self, binary, folder, settings):
+        self.nodes, folder = {}, Path(folder)
+        folder.mkdir(parents=True)
+        ports = {node: (free_port(), free_port()) for node in (1, 2, 3)}
+        voters = ",".join(f"{node}@127.0.0.1:{inner}" for node, (_, inner) in ports.items())
+        for node, (port, inner) in ports.items():
+            address = f"PLAINTEXT://127.0.0.1:{port}"
+            own = {"node.id": node, "listeners": f"{address},CONTROLLER://127.0.0.1:{inner}", "controller.listener.names": "CONTROLLER",
+                   "controller.quorum.voters": voters, "offsets.topic.replication.factor": 3}
+            self.nodes[node] = Ottla(binary, folder / str(node), own | settings, port)
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port, _ in ports.values())
+
+    def __enter__(self):
+        for node in self.nodes.values():
+            node.spawn()
+        for node in self.nodes.values():
+            node.ready()
+        return self
+
+    def pids(self):
+        return [node.pid for node in self.nodes.values()]
+
+    def end(self, node, how):
+        self.nodes[node].process.send_signal(how)
+        self.nodes[node].process.wait(60)
+
+    def start(self, node):
+        self.nodes[node].__enter__()
+
+    def __exit__(self, *_):
+        for node in self.nodes.values():
+            if node.process.poll() is None:
+                node.process.kill()
+                node.process.wait()
+
+
 class Kafka:
     """A real Kafka with its own defaults, from the kit."""
 
@@ -77,7 +122,9 @@ class Kafka:
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         self.bootstrap = re.search(r"127\.0\.0\.1:\d+", done.stdout)[0]
         pids = subprocess.run([self.kit / "kafka", "pids", self.folder], check=True, capture_output=True, text=True)
-        self.pid = pids.stdout.split()[0]
+        self.pids = [int(pid) for pid in pids.stdout.split()]
+        self.pid = self.pids[0]
+        self.bootstraps = ",".join(dict.fromkeys(re.findall(r"127\.0\.0\.1:\d+", done.stdout)))
         return self
 
     def stop(self):
