@@ -93,13 +93,14 @@ pub fn encode_void(base: Offset, cut: Offset) -> [u8; RECORD_BYTES] {
 /// The bytes of a record that ends what records of cuts say: all is durable that was before.
 #[must_use]
 pub fn encode_regrown() -> [u8; RECORD_BYTES] {
-    encode_note(NOTE_REGROWN, 0)
+    encode_note(NOTE_REGROWN, 0, Offset::NONE)
 }
 
-/// The bytes of a record with the CRC32C of the epoch checkpoint's text.
+/// The bytes of a record with the CRC32C of the epoch checkpoint's text, and the first offset whose
+/// epoch differs from the text before it; `Offset::NONE` where that is not known.
 #[must_use]
-pub fn encode_epochs(crc: u32) -> [u8; RECORD_BYTES] {
-    encode_note(NOTE_EPOCHS, crc)
+pub fn encode_epochs(crc: u32, from: Offset) -> [u8; RECORD_BYTES] {
+    encode_note(NOTE_EPOCHS, crc, from)
 }
 
 /// The bytes of a record that says the log was cut at `cut`, and of no segment.
@@ -113,12 +114,12 @@ const NOTE_REGROWN: Offset = Offset(-1);
 const NOTE_EPOCHS: Offset = Offset(-2);
 const NOTE_CUT: Offset = Offset(-3);
 
-fn encode_note(kind: Offset, crc: u32) -> [u8; RECORD_BYTES] {
+fn encode_note(kind: Offset, crc: u32, from: Offset) -> [u8; RECORD_BYTES] {
     encode(&Seal {
         base: kind,
         next_offset: kind,
         log_bytes: 0,
-        max_timestamp: MaxTimestamp::NONE,
+        max_timestamp: MaxTimestamp { timestamp: Timestamp::NONE, offset: from },
         offset_index: IndexSeal { entries: 0, crc },
         time_index: IndexSeal::default(),
         transaction_index: IndexSeal::default(),
@@ -134,6 +135,25 @@ pub struct Seals {
     pub cut: Option<Offset>,
     /// Checksums of the last two texts of the epoch checkpoint: a crash leaves either.
     pub epochs: [Option<u32>; 2],
+    /// Where the last of them begins to differ from the one before.
+    pub epochs_from: Option<Offset>,
+}
+
+impl Seals {
+    /// Whether a text of the epoch checkpoint with this checksum can be what stands there. The one
+    /// before the last cannot where a recovery point passed their difference: none does before the
+    /// last is durable. Then it is rot that looks like it: one bit makes an epoch another.
+    #[must_use]
+    pub fn knows_epochs(&self, crc: u32, recovery_point: Offset) -> bool {
+        let [before, last] = self.epochs;
+        match (before, last) {
+            (None, None) => true,
+            (_, last) if last == Some(crc) => true,
+            (before, _) => {
+                before == Some(crc) && self.epochs_from.is_none_or(|from| recovery_point <= from)
+            }
+        }
+    }
 }
 
 /// Reads a file. A damaged record ends it: what follows is not used.
@@ -147,6 +167,8 @@ pub fn parse(bytes: &[u8]) -> Seals {
             seals.cut = None;
         } else if seal.base == NOTE_EPOCHS {
             seals.epochs = [seals.epochs[1], Some(seal.offset_index.crc)];
+            seals.epochs_from =
+                Some(seal.max_timestamp.offset).filter(|from| *from >= Offset::ZERO);
         } else if seal.log_bytes == VOID {
             seals.by_base.remove(&seal.base);
             seals.cut = Some(seals.cut.map_or(seal.next_offset, |cut| cut.min(seal.next_offset)));
@@ -201,6 +223,21 @@ mod tests {
             time_index: IndexSeal { entries: 3, crc: 4 },
             transaction_index: IndexSeal { entries: 5, crc: 6 },
         }
+    }
+
+    #[test]
+    fn the_epochs_before_the_last_are_known_below_their_difference() {
+        let mut bytes = file_head().to_vec();
+        assert!(parse(&bytes).knows_epochs(9, Offset(50)), "nothing is known");
+        bytes.extend_from_slice(&encode_epochs(1, Offset(0)));
+        bytes.extend_from_slice(&encode_epochs(2, Offset(10)));
+        let seals = parse(&bytes);
+        for point in [Offset(10), Offset(11)] {
+            assert!(seals.knows_epochs(2, point) && !seals.knows_epochs(9, point));
+            assert_eq!(seals.knows_epochs(1, point), point == Offset(10));
+        }
+        bytes.extend_from_slice(&encode_epochs(3, Offset::NONE));
+        assert!(parse(&bytes).knows_epochs(2, Offset(99)), "nobody said where they differ");
     }
 
     #[test]

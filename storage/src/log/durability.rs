@@ -276,7 +276,7 @@ impl PartitionLog {
             .write_small(&path, text.as_bytes())
             .map_err(LogError::io("write", &path))?;
         self.durability.file(file);
-        let record = crate::seal::encode_epochs(crc32c::crc32c(text.as_bytes()));
+        let record = crate::seal::encode_epochs(crc32c::crc32c(text.as_bytes()), start);
         let seals = self
             .seals
             .append(&self.folder, &record)

@@ -157,7 +157,7 @@ impl PartitionLog {
             folder,
         };
         log.check_topic_id(ctx.topic_id)?;
-        let epochs_lost = log.load_epochs(&seals)?;
+        let epochs_lost = log.load_epochs(&seals, recovery_point)?;
         log.durability.promise(ctx.recovery_point);
         let ctx = &OpenContext { recovery_point, ..ctx.clone() };
         log.find_end(ctx, &seals, &mut report)?;
@@ -208,12 +208,12 @@ impl PartitionLog {
     }
 
     /// Reads the epoch checkpoint. Answers whether it was lost.
-    fn load_epochs(&mut self, seals: &Seals) -> Result<Lost, LogError> {
+    fn load_epochs(&mut self, seals: &Seals, recovery_point: Offset) -> Result<Lost, LogError> {
         let path = self.path_of(LEADER_EPOCH_CHECKPOINT);
         let bytes = self.folder.read_small(&path, 64 << 20).map_err(LogError::io("read", &path))?;
         let Some(bytes) = bytes else { return Ok(Lost::Yes) };
         let crc = crc32c::crc32c(&bytes);
-        let known = seals.epochs == [None, None] || seals.epochs.contains(&Some(crc));
+        let known = seals.knows_epochs(crc, recovery_point);
         let text = String::from_utf8(bytes).ok().filter(|_| known);
         match text.map(|text| LeaderEpochCache::parse(&text)) {
             Some(Ok(epochs)) => {

@@ -105,7 +105,7 @@ impl SealFile {
         if let Some(cut) = self.cut {
             bytes.extend(seal::encode_cut(cut.at));
         }
-        bytes.extend(seal::encode_epochs(crc32c::crc32c(epochs.as_bytes())));
+        bytes.extend(seal::encode_epochs(crc32c::crc32c(epochs.as_bytes()), Offset::NONE));
         bytes.extend(seals.flat_map(seal::encode));
         let path = folder.dir.join(SEGMENT_SEALS);
         let fresh = folder.dir.join(format!("{SEGMENT_SEALS}.tmp"));

@@ -53,7 +53,7 @@ fn histories_that_failed_once() {
     for seed in [5, 136, 239, 1361, 4252, 4773, 25416, 40280] {
         History::new(seed).run(100);
     }
-    for seed in [475, 1441, 7423, 12394, 31198] {
+    for seed in [475, 1441, 7423, 12394, 31198, 53087] {
         damage::history(History::new(seed));
     }
     for seed in [1, 5, 42, 46, 84, 234, 474, 551, 4449, 10695, 3139, 10710, 13909] {
