@@ -149,10 +149,6 @@ pub trait File: Send + Sync + fmt::Debug {
         let _ = position;
         Ok(())
     }
-    /// Begins to write what is dirty and returns, where the system can. Nothing is durable by it, and
-    /// an error is told to the sync that follows: a hint that lets a sync of the disk wait for
-    /// writes that are under way instead of leaving them to the kernel's own threads.
-    fn start_writeback(&self) {}
     /// The bytes from `position` on: `len` of them, fewer only at the end of the file. Memory files
     /// hand out slices of what they hold; the others read into a new buffer.
     fn read_bytes_at(&self, position: u64, len: usize) -> io::Result<Bytes> {

@@ -53,7 +53,7 @@ pub(super) fn run(
     report.dirs = dirs.len();
     let whole = match choose(files + dirs.len()) {
         Way::Singly => None,
-        Way::WholeDisk => sync_disk(fs, disk, &begun),
+        Way::WholeDisk => sync_disk(fs, disk),
     };
     report.whole_disk = whole.is_some();
     if let Some(result) = whole {
@@ -75,16 +75,7 @@ pub(super) fn run(
 }
 
 /// One sync for all; `None` where the file system has none.
-fn sync_disk(
-    fs: &dyn FileSystem,
-    disk: &Path,
-    begun: &[(Arc<dyn FlushTarget>, FlushJob)],
-) -> Option<io::Result<()>> {
-    // Left to itself the kernel hands the writing to its own threads, which get their turn like
-    // any other on a busy machine: half the time with 256 files of 128 KiB and their indexes.
-    for (_, job) in begun {
-        job.files.iter().for_each(|file| file.start_writeback());
-    }
+fn sync_disk(fs: &dyn FileSystem, disk: &Path) -> Option<io::Result<()>> {
     match fs.sync_disk(disk) {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
         result => Some(result),

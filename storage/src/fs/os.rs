@@ -7,8 +7,6 @@
 //! failed write-back to `syncfs` through handles that were open when it happened; a handle opened
 //! only for the call could miss an error that another one was told of.
 
-mod writeback;
-
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice};
@@ -215,10 +213,6 @@ impl File for OsFile {
         // Pages that are covered in part only would stay.
         let from = position & !(PAGE_BYTES_MAX - 1);
         Ok(rustix::fs::fadvise(&self.file, from, None, rustix::fs::Advice::DontNeed)?)
-    }
-
-    fn start_writeback(&self) {
-        writeback::start(&self.file);
     }
 
     fn read_bytes_at(&self, position: u64, len: usize) -> io::Result<Bytes> {
