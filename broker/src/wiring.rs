@@ -176,14 +176,59 @@ impl Broker {
             cluster: several.as_ref().map(|several| Arc::clone(&several.cluster)),
             terms: Terms::default(),
         });
-        let membership = match several {
-            None => begin_alone(&services, registration).await?,
-            Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await?,
+        let entered = match several {
+            None => begin_alone(&services, registration).await,
+            Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await,
         };
-        ports.extend(listeners);
         let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
-        let halted = serve(&services, &mut tasks, stopped, ports, http).await;
-        Ok(Self { services, addresses, http: http_address, stop, tasks, halted, membership })
+        let (_, nobody) = watch::channel(None);
+        let broker = Self {
+            services,
+            addresses,
+            http: http_address,
+            stop,
+            tasks,
+            halted: nobody,
+            membership: None,
+        };
+        match entered {
+            Ok(membership) => {
+                ports.extend(listeners);
+                Ok(broker.serve(membership, stopped, ports, http).await)
+            }
+            Err(error) => {
+                // Directories, links and groups are let go: the start may be tried again.
+                broker.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets clients in, and begins what runs now and then.
+    async fn serve(
+        mut self,
+        membership: Option<Arc<Membership>>,
+        stopped: Stopping,
+        ports: Vec<BoundListener>,
+        http: Option<TcpListener>,
+    ) -> Self {
+        let (services, tasks) = (&self.services, &mut self.tasks);
+        services.replicas.resume_moves();
+        GroupService::start(services).await;
+        for bound in ports {
+            tasks.spawn(listener::serve(bound, Arc::clone(services), stopped.clone()));
+        }
+        if let Some(socket) = http {
+            tasks.spawn(crate::http::serve(socket, Arc::clone(services), stopped.clone()));
+        }
+        tasks.spawn(group_service::run_timers(Arc::clone(services), stopped.clone()));
+        maintenance::spawn(tasks, services, &stopped);
+        let (halt, halted) = watch::channel(None);
+        tasks.spawn(log_dir_moves::run(Arc::clone(services), stopped.clone()));
+        tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt));
+        self.halted = halted;
+        self.membership = membership;
+        self
     }
 
     /// What to give a client as its bootstrap address.
@@ -297,30 +342,6 @@ async fn stored(
             Ok((Stored::Several(Box::new(entered)), Vec::new()))
         }
     }
-}
-
-/// Lets clients in, and begins what runs now and then.
-async fn serve(
-    services: &Arc<Services>,
-    tasks: &mut JoinSet<()>,
-    stopped: Stopping,
-    ports: Vec<BoundListener>,
-    http: Option<TcpListener>,
-) -> watch::Receiver<Option<String>> {
-    services.replicas.resume_moves();
-    GroupService::start(services).await;
-    for bound in ports {
-        tasks.spawn(listener::serve(bound, Arc::clone(services), stopped.clone()));
-    }
-    if let Some(socket) = http {
-        tasks.spawn(crate::http::serve(socket, Arc::clone(services), stopped.clone()));
-    }
-    tasks.spawn(group_service::run_timers(Arc::clone(services), stopped.clone()));
-    maintenance::spawn(tasks, services, &stopped);
-    let (halt, halted) = watch::channel(None);
-    tasks.spawn(log_dir_moves::run(Arc::clone(services), stopped.clone()));
-    tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt));
-    halted
 }
 
 /// A node's logs, and the others it keeps metadata with.

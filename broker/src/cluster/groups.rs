@@ -10,6 +10,7 @@ mod members;
 mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
@@ -40,10 +41,44 @@ pub(crate) struct Wanted {
     pub(crate) voters: BTreeSet<ReplicaId>,
 }
 
+/// A group that should run here, whether it does or not.
+///
+/// Invariant: whoever starts or stops the group holds `turn`, so that there are never two instances on
+/// one partition, and none once it has ended.
 #[derive(Debug)]
-struct Running {
-    group: Arc<Group>,
-    wanted: Wanted,
+struct Slot {
+    wanted: Mutex<Wanted>,
+    group: Mutex<Option<Arc<Group>>>,
+    /// Set once the group is not wanted any more.
+    ended: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    fn new(wanted: Wanted) -> Arc<Self> {
+        Arc::new(Self {
+            wanted: Mutex::new(wanted),
+            group: Mutex::default(),
+            ended: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Takes another order of preference.
+    fn prefer(&self, preference: Vec<NodeId>) {
+        self.wanted.lock().preference.clone_from(&preference);
+        if let Some(group) = &*self.group.lock() {
+            group.set_preference(preference);
+        }
+    }
+
+    /// Stops the instance, where there is one.
+    async fn stop(&self) {
+        let group = self.group.lock().take();
+        if let Some(group) = group {
+            group.stop().await;
+        }
+    }
 }
 
 /// The groups of this broker.
@@ -52,7 +87,7 @@ pub(crate) struct LocalGroups {
     registry: Arc<Groups>,
     settings: GroupSettings,
     parts: OnceLock<(Arc<Peers>, Arc<Replicas>)>,
-    running: Mutex<BTreeMap<GroupId, Running>>,
+    slots: Mutex<BTreeMap<GroupId, Arc<Slot>>>,
 }
 
 impl std::fmt::Debug for LocalGroups {
@@ -70,7 +105,7 @@ impl LocalGroups {
             registry,
             settings,
             parts: OnceLock::new(),
-            running: Mutex::default(),
+            slots: Mutex::default(),
         })
     }
 
@@ -85,12 +120,12 @@ impl LocalGroups {
 
     /// The group of a partition, while it runs here.
     pub(crate) fn get(&self, id: &GroupId) -> Option<Arc<Group>> {
-        self.running.lock().get(id).map(|running| Arc::clone(&running.group))
+        self.slots.lock().get(id)?.group.lock().clone()
     }
 
     /// Every running group.
     pub(crate) fn all(&self) -> Vec<Arc<Group>> {
-        self.running.lock().values().map(|running| Arc::clone(&running.group)).collect()
+        self.slots.lock().values().filter_map(|slot| slot.group.lock().clone()).collect()
     }
 
     /// Groups that this node leads.
@@ -100,24 +135,47 @@ impl LocalGroups {
         all
     }
 
-    /// Starts a group, or tells a running one its preference.
+    /// Starts a group, or tells a running one its preference. One that cannot be started is tried again
+    /// later.
     pub(crate) async fn ensure(&self, wanted: Wanted) {
-        let known = self.running.lock().get_mut(&wanted.id).map(|running| {
-            running.wanted.preference.clone_from(&wanted.preference);
-            Arc::clone(&running.group)
-        });
-        if let Some(group) = known {
-            group.set_preference(wanted.preference);
+        let id = wanted.id;
+        let slot = {
+            let mut slots = self.slots.lock();
+            if let Some(slot) = slots.get(&id) {
+                slot.prefer(wanted.preference);
+                return;
+            }
+            let slot = Slot::new(wanted);
+            slots.insert(id, Arc::clone(&slot));
+            slot
+        };
+        self.start_slot(id, &slot).await;
+    }
+
+    /// Starts, or starts again, what is still wanted; notes for the driver what cannot be.
+    async fn start_slot(&self, id: GroupId, slot: &Slot) {
+        let _turn = slot.turn.lock().await;
+        if slot.ended.load(Ordering::Relaxed) {
             return;
         }
-        let id = wanted.id;
-        if let Err(error) = self.start(wanted).await {
-            tracing::error!(group = %id, %error, "the replica does not take part");
-            self.registry.stopped(&id, &error.to_string());
+        slot.stop().await;
+        let wanted = slot.wanted.lock().clone();
+        match self.start(wanted).await {
+            Ok(group) => {
+                group.set_preference(slot.wanted.lock().preference.clone());
+                *slot.group.lock() = Some(Arc::clone(&group));
+                self.registry.insert(id, Arc::clone(&group) as _);
+                // Last: should it have failed already, the driver hears of a group that it knows.
+                tell_driver(&group, &self.registry);
+            }
+            Err(error) => {
+                tracing::error!(group = %id, %error, "the replica does not take part");
+                self.registry.insert_stopped(id, &error.to_string());
+            }
         }
     }
 
-    async fn start(&self, wanted: Wanted) -> Result<(), GroupError> {
+    async fn start(&self, wanted: Wanted) -> Result<Arc<Group>, GroupError> {
         let id = wanted.id;
         let refused = |text: &str| GroupError::Refused(id, text.to_owned());
         let (peers, replicas) =
@@ -135,28 +193,32 @@ impl LocalGroups {
             Group::adopt(&parts).await?;
         }
         let group = Group::start(parts, peers.network(id)).await?;
-        group.set_preference(wanted.preference.clone());
-        if wanted.voters.contains(&replica) && !grown {
-            group.initialize(wanted.voters.clone()).await?;
+        if wanted.voters.contains(&replica)
+            && !grown
+            && let Err(error) = group.initialize(wanted.voters).await
+        {
+            group.stop().await;
+            return Err(error);
         }
-        tell_driver(&group, &self.registry);
-        self.registry.insert(id, group.clone());
-        self.running.lock().insert(id, Running { group, wanted });
-        Ok(())
+        Ok(group)
     }
 
     /// Ends a group; its partition stays.
     pub(crate) async fn end(&self, id: &GroupId) {
-        let running = self.running.lock().remove(id);
+        let slot = self.slots.lock().remove(id);
         self.registry.remove(id);
-        if let Some(running) = running {
-            running.group.stop().await;
+        if let Some(slot) = slot {
+            slot.ended.store(true, Ordering::Relaxed);
+            let _turn = slot.turn.lock().await;
+            slot.stop().await;
+            // A start that was under way has entered it.
+            self.registry.remove(id);
         }
     }
 
     /// Ends all of them, for the broker's own end.
     pub(crate) async fn end_all(&self) {
-        let ids: Vec<GroupId> = self.running.lock().keys().copied().collect();
+        let ids: Vec<GroupId> = self.slots.lock().keys().copied().collect();
         for id in ids {
             self.end(&id).await;
         }
@@ -166,18 +228,11 @@ impl LocalGroups {
 /// Starts again what has stopped, for want of space or the like.
 impl GroupStarter for LocalGroups {
     fn restart(&self, id: GroupId) -> BoxFuture<'static, ()> {
-        let found = self.running.lock().remove(&id);
-        let (Some(Running { group, wanted }), Some(me)) = (found, self.me.upgrade()) else {
+        let slot = self.slots.lock().get(&id).cloned();
+        let (Some(slot), Some(me)) = (slot, self.me.upgrade()) else {
             return Box::pin(async {});
         };
-        Box::pin(async move {
-            group.stop().await;
-            if let Err(error) = me.start(wanted.clone()).await {
-                tracing::warn!(group = %id, %error, "the replica does not take part yet");
-                me.registry.stopped(&id, &error.to_string());
-                me.running.lock().insert(id, Running { group, wanted });
-            }
-        })
+        Box::pin(async move { me.start_slot(id, &slot).await })
     }
 }
 

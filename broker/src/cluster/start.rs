@@ -131,26 +131,35 @@ pub(crate) async fn enter(
         let (peers, services) = (Arc::clone(&peers), Arc::clone(&services));
         tasks.spawn(port::serve(bound, peers, services, stopping.clone()));
     }
-    let formation = match formed {
-        Some(formation) => formation,
-        None => {
-            let incarnation = Uuid::from_u128(u128::from(incarnation));
-            let asker = Asker { node: me, directory, incarnation, list: entry.list.clone() };
-            let former = Former {
-                peers: &peers,
-                control: &control,
-                file: &file,
-                clock: &entry.clock,
-                random: entry.random,
-            };
-            former.run(&asker, &mut identity).await?
-        }
-    };
-    addresses.formed(&formation);
-    peers.set_cluster(formation.cluster_id.clone());
-    peers.addresses_changed();
     let base = Base { me, peers, addresses, local, control, services };
-    base.build(entry, &identity, &formation).await
+    let stop = Arc::clone(&base.peers);
+    let entered = async {
+        let formation = match formed {
+            Some(formation) => formation,
+            None => {
+                let incarnation = Uuid::from_u128(u128::from(incarnation));
+                let asker = Asker { node: me, directory, incarnation, list: entry.list.clone() };
+                let former = Former {
+                    peers: &base.peers,
+                    control: &base.control,
+                    file: &file,
+                    clock: &entry.clock,
+                    random: entry.random,
+                };
+                former.run(&asker, &mut identity).await?
+            }
+        };
+        base.addresses.formed(&formation);
+        base.peers.set_cluster(formation.cluster_id.clone());
+        base.peers.addresses_changed();
+        base.build(entry, &identity, &formation).await
+    };
+    let entered = entered.await;
+    if entered.is_err() {
+        // Its links must not speak for a node that does not start.
+        stop.stop().await;
+    }
+    entered
 }
 
 /// What is there before the log directories are opened.

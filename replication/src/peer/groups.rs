@@ -151,6 +151,12 @@ impl Groups {
         self.changed();
     }
 
+    /// A group that should run and could not be started. It is tried again as one that stopped.
+    pub fn insert_stopped(&self, id: GroupId, reason: &str) {
+        self.entries.write().insert(id, Entry { group: None, stopped: Some(Arc::from(reason)) });
+        self.changed();
+    }
+
     /// The group is no longer this broker's.
     pub fn remove(&self, id: &GroupId) {
         self.entries.write().remove(id);

@@ -34,7 +34,6 @@ use super::outbound::{Outbound, write_all};
 use super::raft_codec as codec;
 use super::shared::{PeerProblem, Pulse, Shared, Trouble};
 use super::wire::{CodecError, WireReader, WireWrite};
-use crate::liveness::Liveness;
 
 /// The head of an answer.
 type Outcome = Result<Vec<u8>, Fault>;
@@ -47,25 +46,34 @@ pub(crate) struct Visitors(Mutex<BTreeMap<NodeId, Visitor>>);
 struct Visitor {
     incarnation: u64,
     connections: usize,
+    /// When one of these connections brought something last. Not the node's pulse: that is also heard
+    /// where its successor answers us.
+    heard: Arc<Pulse>,
+}
+
+impl Visitor {
+    fn new(incarnation: u64) -> Self {
+        Self { incarnation, connections: 0, heard: Arc::default() }
+    }
 }
 
 impl Visitors {
     /// A node introduced itself. Another process that speaks for the same node and is still heard makes
     /// it an impostor; one that has fallen silent was its predecessor.
-    fn admit(&self, shared: &Shared, hello: &Hello) -> Result<(), Refusal> {
+    fn admit(&self, shared: &Shared, hello: &Hello) -> Result<Arc<Pulse>, Refusal> {
         let (node, incarnation) = (hello.from.node, hello.from.incarnation);
         let mut visitors = self.0.lock();
-        let visitor =
-            visitors.entry(node).or_insert_with(|| Visitor { incarnation, connections: 0 });
+        let visitor = visitors.entry(node).or_insert_with(|| Visitor::new(incarnation));
         if visitor.incarnation != incarnation {
-            let heard = shared.liveness(node) == Liveness::Alive;
-            if visitor.connections > 0 && heard {
+            let silent = shared.silent_for(&visitor.heard);
+            if visitor.connections > 0 && silent < shared.settings.liveness.suspect_after {
                 return Err(Refusal::DuplicateNode { node });
             }
-            *visitor = Visitor { incarnation, connections: 0 };
+            *visitor = Visitor::new(incarnation);
         }
         visitor.connections += 1;
-        Ok(())
+        shared.heard(&visitor.heard);
+        Ok(Arc::clone(&visitor.heard))
     }
 
     fn leave(&self, hello: &Hello) {
@@ -94,17 +102,22 @@ pub(crate) async fn serve(
     let me = shared.info();
     let checked = if shared.is_stopping() { Err(Refusal::Stopping) } else { hello.check(&me) };
     let probe = hello.lane == Lane::Probe;
-    let admitted =
-        checked.and_then(|()| if probe { Ok(()) } else { visitors.admit(shared, &hello) });
-    let written = reply(&mut write, correlation, admitted.as_ref().map(|()| &me)).await;
-    if let Err(refusal) = admitted {
-        let _closing = write.shutdown().await;
-        if refusal != Refusal::Stopping {
-            let problem = PeerProblem::Refused(refusal.clone());
-            shared.report(hello.from.node, Trouble::BeingReached, problem);
+    let admitted = checked.and_then(|()| match probe {
+        true => Ok(Arc::default()),
+        false => visitors.admit(shared, &hello),
+    });
+    let written = reply(&mut write, correlation, admitted.as_ref().map(|_| &me)).await;
+    let heard_here = match admitted {
+        Ok(heard) => heard,
+        Err(refusal) => {
+            let _closing = write.shutdown().await;
+            if refusal != Refusal::Stopping {
+                let problem = PeerProblem::Refused(refusal.clone());
+                shared.report(hello.from.node, Trouble::BeingReached, problem);
+            }
+            return refusal.into();
         }
-        return refusal.into();
-    }
+    };
     frames.set_frame_bytes_max(shared.settings.frame_bytes_max);
     let pulse = shared.pulse(hello.from.node);
     if !probe {
@@ -119,6 +132,11 @@ pub(crate) async fn serve(
         probe,
         directories: me.directories,
         pulse,
+        heard_here,
+        idle_max: match hello.lane {
+            Lane::Requests => shared.settings.silent_max * 2,
+            Lane::Bulk | Lane::Probe => shared.settings.bulk_idle_max * 2,
+        },
         running: FuturesUnordered::new(),
         running_bytes: 0,
         sinks: BTreeMap::new(),
@@ -190,6 +208,10 @@ struct Visit {
     /// As they were told to the peer, which names them by their place.
     directories: Vec<Uuid>,
     pulse: Arc<Pulse>,
+    /// What came on the connections of this process of the peer.
+    heard_here: Arc<Pulse>,
+    /// Silence after which nobody is there: a machine that lost its power ends no connection.
+    idle_max: Duration,
     running: FuturesUnordered<Running>,
     running_bytes: usize,
     /// Snapshots that are coming in, by their correlation ids.
@@ -208,11 +230,17 @@ impl Visit {
         let out = Outbound::new(1);
         let shared = Arc::clone(&self.shared);
         let (heard_by, pulse, probe) = (Arc::clone(&shared), Arc::clone(&self.pulse), self.probe);
+        let last = Arc::new(Pulse::default());
+        shared.heard(&last);
+        let (heard_here, heard_last) = (Arc::clone(&self.heard_here), Arc::clone(&last));
         let heard = move || {
+            heard_by.heard(&heard_last);
             if !probe {
+                heard_by.heard(&heard_here);
                 heard_by.heard(&pulse);
             }
         };
+        let silence = silent_for(Arc::clone(&shared), last, self.idle_max);
         let serving = async {
             loop {
                 let full = self.running_bytes >= shared.settings.inflight_bytes_max;
@@ -244,6 +272,7 @@ impl Visit {
             end = out.write(&mut write, FIRST_SEQUENCE) => {
                 end.err().map_or(LinkError::Ended, LinkError::Io)
             }
+            silence = silence => LinkError::Silent(silence),
         }
     }
 
@@ -397,6 +426,17 @@ impl Visit {
             Some(Err(fault)) => refuse(fault),
             None => refuse(Fault::Snapshot("it was never begun".to_owned())),
         }
+    }
+}
+
+/// Completes once nothing was heard for `limit`.
+async fn silent_for(shared: Arc<Shared>, last: Arc<Pulse>, limit: Duration) -> Duration {
+    loop {
+        let silent = shared.silent_for(&last);
+        if silent >= limit {
+            return silent;
+        }
+        tokio::time::sleep(limit - silent).await;
     }
 }
 

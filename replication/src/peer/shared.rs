@@ -177,6 +177,12 @@ impl Shared {
         pulse.heard.store(self.micros(), Ordering::Relaxed);
     }
 
+    /// For how long nothing was heard.
+    pub(crate) fn silent_for(&self, pulse: &Pulse) -> Duration {
+        let silent = self.micros().saturating_sub(pulse.heard.load(Ordering::Relaxed));
+        Duration::from_micros(silent)
+    }
+
     pub(crate) fn nobody_there(&self, pulse: &Pulse) {
         pulse.nobody_there.store(self.micros(), Ordering::Relaxed);
     }

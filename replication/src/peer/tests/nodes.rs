@@ -33,6 +33,9 @@ pub(super) enum Weather {
     Late(Duration),
     /// Connections break, and new ones are refused.
     Cut,
+    /// The machine lost its power: of connections that stand, neither bytes nor the end ever come, even
+    /// when the weather is fine again.
+    Dead,
 }
 
 /// A network in memory.
@@ -119,6 +122,9 @@ async fn pump(
             _changed = changes.changed() => continue,
             read = read.read(&mut buffer) => read.unwrap_or(0),
         };
+        if net.between(from, to) == Weather::Dead {
+            return std::future::pending().await;
+        }
         let bytes = &buffer[..len];
         let written = match net.between(from, to) {
             _ if len == 0 => break,
@@ -129,7 +135,7 @@ async fn pump(
                 tokio::time::sleep(span).await;
                 write.write_all(bytes).await
             }
-            Weather::Cut => break,
+            Weather::Cut | Weather::Dead => break,
         };
         if written.is_err() {
             break;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::nodes::*;
+use crate::liveness::Liveness;
 use crate::peer::{PeerProblem, Refusal};
 use ottla_protocol::model::NodeId;
 
@@ -87,6 +88,31 @@ async fn a_broker_that_was_started_again_is_no_stranger() {
     // What it led before is not believed any more.
     assert_eq!(table.leader(&group_id(0)), None);
     assert_eq!(refusals(&again), []);
+}
+
+/// What a dead machine left stands open, and its successor is heard: the two are not mixed up.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_lost_its_power_is_let_in_again() {
+    let net: Arc<Net> = Arc::default();
+    let nodes = three(&net);
+    all_met(&nodes).await;
+    for other in [1, 3] {
+        net.set_both(2, other, Weather::Dead);
+    }
+    until("it is frozen", || nodes[0].peers.liveness(NodeId(2)) != Liveness::Alive).await;
+    nodes[1].peers.stop().await;
+    for other in [1, 3] {
+        net.set_both(2, other, Weather::Fine);
+    }
+    let again = start_in(&net, Make { incarnation: 2, ..make(2) });
+    // Others reach it first: it is alive by its answers, though what it replaces is silent.
+    for other in [&nodes[0], &nodes[2]] {
+        let alive = || other.peers.liveness(NodeId(2)) == Liveness::Alive;
+        until("others reach it", || other.peers.is_connected(NodeId(2)) && alive()).await;
+    }
+    introduce(&again, &[1, 2, 3]);
+    let others = [NodeId(1), NodeId(3)];
+    until("it is let in", || others.iter().all(|node| again.peers.is_connected(*node))).await;
 }
 
 #[tokio::test(start_paused = true)]
