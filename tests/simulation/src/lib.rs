@@ -12,6 +12,7 @@
 //! (tokio and others keep counters that outlive a run).
 
 pub mod check;
+pub mod churn;
 pub mod client;
 pub mod disk;
 pub mod faults;

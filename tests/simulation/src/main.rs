@@ -30,7 +30,7 @@ const USAGE: &str = "\
 usage: ottla-simulation run  <scenario> <seed> [options]
        ottla-simulation soak <scenario> <first seed> <seeds> [--jobs N] [options]
        ottla-simulation check <history.jsonl>
-scenarios: single, holes, rot, cluster
+scenarios: single, holes, rot; cluster, torn, decay, churn
 options: --millis N    how long faults go on, in simulated milliseconds
          --bug NAME    puts a known bug back
          --history F   writes the history as JSON lines
@@ -111,6 +111,12 @@ fn run(scenario: &str, seed: u64, options: &Options) -> ExitCode {
         "holes" => brokers::run(&plan, Layout { survival: Survival::AnySubset, ..Layout::of(1) }),
         "rot" => brokers::run(&plan, Layout { groups: false, rot: true, ..Layout::of(1) }),
         "cluster" => brokers::run(&plan, Layout::of(3)),
+        "torn" => brokers::run(&plan, Layout { survival: Survival::AnySubset, ..Layout::of(3) }),
+        "decay" => brokers::run(&plan, Layout { rot: true, ..Layout::of(3) }),
+        "churn" => brokers::run(
+            &plan,
+            Layout { churn: true, survival: Survival::AnySubset, ..Layout::of(3) },
+        ),
         _ => return usage(),
     };
     drop(clocks);
@@ -133,6 +139,8 @@ fn put_back(name: &str) -> bool {
         "vote-not-synced" => Some(Defect::VoteNotSynced),
         "leader-restore" => Some(Defect::LeaderRestore),
         "recordless-not-synced" => Some(Defect::RecordlessNotSynced),
+        "no-dedup" => Some(Defect::NoDedup),
+        "truncate-on-bad-checksum" => Some(Defect::CutDamage),
         _ => None,
     };
     Defect::activate(in_a_group);

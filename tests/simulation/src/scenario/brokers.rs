@@ -15,6 +15,7 @@ use turmoil::{Builder, Sim};
 
 use super::{Outcome, Plan, Tally, replicas};
 use crate::check::Violation;
+use crate::churn::ChurnTask;
 use crate::client::{Connection, PORT};
 use crate::disk::{HostDisk, Survival};
 use crate::faults::{Menu, Nemesis, Node};
@@ -43,13 +44,15 @@ pub struct Layout {
     /// may become another record's.
     pub rot: bool,
     pub survival: Survival,
+    /// An operator moves replicas about.
+    pub churn: bool,
 }
 
 impl Layout {
     /// Brokers with groups, whose disks keep all or nothing of what was not synced.
     #[must_use]
     pub const fn of(brokers: i32) -> Self {
-        Self { brokers, groups: true, rot: false, survival: Survival::AllOrNothing }
+        Self { brokers, groups: true, rot: false, survival: Survival::AllOrNothing, churn: false }
     }
 }
 
@@ -220,6 +223,10 @@ fn clients(
             deletes,
         };
         names.push(client(sim, name, done, reader.run()));
+    }
+    if layout.churn {
+        let operator = ChurnTask { desk: desk.clone(), random: random.split() };
+        names.push(client(sim, "operator".to_owned(), done, operator.run()));
     }
     for number in 0..if layout.groups { 2 } else { 0 } {
         let name = format!("g{number}");

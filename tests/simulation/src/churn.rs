@@ -1,0 +1,144 @@
+//! An operator who moves replicas about while everything else goes on.
+//!
+//! Owns: reassignments that take replicas away and let them in again, elections of other leaders, and the
+//! last reassignment, to all nodes. Never: judges; what is refused or unknown is asked again in time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::{
+    AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use ottla_protocol::ErrorCode;
+
+use crate::client::Connection;
+use crate::history::History;
+use crate::random::Random;
+use crate::workload::Desk;
+
+const DEADLINE: Duration = Duration::from_secs(3);
+const REASSIGN_VERSION: i16 = 0;
+const ELECT_VERSION: i16 = 2;
+
+/// Changes who holds the partitions, again and again.
+#[derive(Debug)]
+pub struct ChurnTask {
+    pub desk: Desk,
+    pub random: Random,
+}
+
+impl ChurnTask {
+    /// Works until the desk says to finish, and then until every node holds every partition.
+    pub async fn run(mut self) {
+        while !self.desk.is_finishing() {
+            let pause = self.random.millis(50..900);
+            tokio::time::sleep(pause).await;
+            let partition = self.partition();
+            let done = match self.random.below(4) {
+                0 => self.elect(partition).await,
+                _ => {
+                    let replicas = self.some_nodes();
+                    self.reassign(partition, replicas).await
+                }
+            };
+            if let Err(error) = done {
+                tracing::debug!(%error, "the operator tries something else");
+            }
+        }
+        let all: Vec<i32> = self.desk.nodes.to_vec();
+        for partition in 0..self.desk.partitions {
+            while !self.holds_all(partition).await {
+                if let Err(error) = self.reassign(partition, all.clone()).await {
+                    tracing::debug!(%error, partition, "the operator asks again");
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    fn partition(&mut self) -> i32 {
+        let count = u64::try_from(self.desk.partitions).unwrap_or(1);
+        i32::try_from(self.random.below(count)).unwrap_or(0)
+    }
+
+    /// Two or more nodes, in any order.
+    fn some_nodes(&mut self) -> Vec<i32> {
+        let mut left: Vec<i32> = self.desk.nodes.to_vec();
+        let most = left.len() as u64;
+        let count = 2 + self.random.below(most.saturating_sub(1));
+        let mut chosen = Vec::new();
+        while (chosen.len() as u64) < count && !left.is_empty() {
+            let at = usize::try_from(self.random.below(left.len() as u64)).unwrap_or(0);
+            chosen.push(left.swap_remove(at));
+        }
+        chosen
+    }
+
+    fn topic(&self) -> TopicName {
+        TopicName(StrBytes::from_string(self.desk.topic.to_string()))
+    }
+
+    async fn open(&mut self) -> io::Result<Connection> {
+        let node = self.random.pick(&self.desk.nodes).copied();
+        Connection::open(&Desk::host(node.unwrap_or(1)), DEADLINE).await
+    }
+
+    async fn reassign(&mut self, partition: i32, replicas: Vec<i32>) -> io::Result<()> {
+        let mut connection = self.open().await?;
+        let named = format!("{replicas:?}");
+        let wanted = ReassignablePartition::default()
+            .with_partition_index(partition)
+            .with_replicas(Some(replicas.into_iter().map(BrokerId).collect()));
+        let topic =
+            ReassignableTopic::default().with_name(self.topic()).with_partitions(vec![wanted]);
+        let request = AlterPartitionReassignmentsRequest::default()
+            .with_timeout_ms(2_000)
+            .with_topics(vec![topic]);
+        let answer = connection.call(REASSIGN_VERSION, &request, DEADLINE).await?;
+        let each = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let code = each.map(|of| of.error_code).next().unwrap_or(answer.error_code);
+        note(&self.desk.history, &format!("partition {partition} to {named}"), code);
+        Ok(())
+    }
+
+    async fn elect(&mut self, partition: i32) -> io::Result<()> {
+        const PREFERRED: i8 = 0;
+        let mut connection = self.open().await?;
+        let of = TopicPartitions::default().with_topic(self.topic()).with_partitions(vec![partition]);
+        let request = ElectLeadersRequest::default()
+            .with_election_type(PREFERRED)
+            .with_topic_partitions(Some(vec![of]))
+            .with_timeout_ms(2_000);
+        let answer = connection.call(ELECT_VERSION, &request, DEADLINE).await?;
+        let each = answer.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+        let code = each.map(|of| of.error_code).next().unwrap_or(answer.error_code);
+        note(&self.desk.history, &format!("partition {partition} to its preferred leader"), code);
+        Ok(())
+    }
+
+    /// Whether the partition has a replica on every node, and nothing is under way.
+    async fn holds_all(&mut self, partition: i32) -> bool {
+        let topic = Arc::clone(&self.desk.topic);
+        let asked = async {
+            let mut connection = self.open().await?;
+            connection.metadata(&topic).await
+        };
+        let Ok(metadata) = asked.await else { return false };
+        let mut found = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+        let Some(found) = found.find(|found| found.partition_index == partition) else {
+            return false;
+        };
+        let all = self.desk.nodes.len();
+        found.replica_nodes.len() == all && found.isr_nodes.len() == all
+    }
+}
+
+fn note(history: &History, what: &str, code: i16) {
+    history.note(format!("move {what}: {:?}", ErrorCode::from_code(code)));
+}
