@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::client::connection::{Connection, api_name};
 use crate::client::metadata::ClusterView;
 use crate::client::offsets::Partition;
-use crate::client::replicas;
+use crate::client::{admin, replicas};
 use crate::context::{Consent, Context, Danger, DryRun};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -193,7 +193,8 @@ async fn remove(context: &Context, args: &RemoveArgs) -> Result<Report, Failure>
         partitions.filter(|partition| partition.replicas.contains(&id)).count()
     };
     let alive = view.brokers.iter().any(|broker| broker.id == args.id);
-    let plan: Vec<Step> = plan::rebalance(&view, &[args.id], usize::MAX)
+    let sizes = admin::leader_sizes(&client, &view).await?;
+    let plan: Vec<Step> = plan::rebalance(&view, &sizes, &[args.id], usize::MAX)
         .into_iter()
         .filter(|step| step.from.contains(&args.id))
         .collect();

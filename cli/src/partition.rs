@@ -5,21 +5,22 @@
 
 pub(crate) mod plan;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::client::Client;
 use crate::client::metadata::PartitionView;
 use crate::client::offsets::Partition;
 use crate::client::replicas::{self, Answer};
+use crate::client::{Client, admin};
 use crate::context::{Context, DryRun};
 use crate::failure::Failure;
-use crate::output::{Column, Report};
+use crate::output::{Column, Kind, Report};
 use crate::select::TopicPartitions;
-use crate::{rows, select};
-use plan::Step;
+use crate::{rows, select, units};
+use plan::{Sizes, Step};
 
 /// Between two looks at moves that are waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -55,6 +56,7 @@ const STEPS: &[Column] = &[
     Column::number("PARTITION", "partition"),
     Column::text("FROM", "from"),
     Column::text("TO", "to"),
+    Column::of("COPIES", "bytes", Kind::Bytes),
 ];
 
 const MOVES: &[Column] = &[
@@ -63,6 +65,8 @@ const MOVES: &[Column] = &[
     Column::text("REPLICAS", "replicas"),
     Column::text("ADDING", "adding"),
     Column::text("REMOVING", "removing"),
+    Column::of("COPIED", "bytes_copied", Kind::Bytes),
+    Column::of("OF", "bytes", Kind::Bytes),
 ];
 
 const ELECTED: &[Column] =
@@ -142,6 +146,8 @@ struct StepItem {
     partition: i32,
     from: String,
     to: String,
+    /// What goes over the network.
+    bytes: i64,
 }
 
 #[derive(Serialize, Debug)]
@@ -151,6 +157,9 @@ struct MoveItem {
     replicas: String,
     adding: String,
     removing: String,
+    /// What the new replicas have so far, and what the leader has for them.
+    bytes_copied: i64,
+    bytes: i64,
 }
 
 impl PartitionCommand {
@@ -182,7 +191,7 @@ impl PartitionCommand {
             Self::Elect(args) => elect(context, args).await,
             Self::Moves => {
                 let client = context.client().await?;
-                Ok(moves_report("partition moves", &replicas::moves(&client).await?))
+                moves_report("partition moves", &client, &replicas::moves(&client).await?).await
             }
             Self::Cancel(args) => cancel(context, args).await,
         }
@@ -252,12 +261,13 @@ async fn list(context: &Context, args: &ListArgs) -> Result<Report, Failure> {
     Ok(Report::table("partition list", LIST, rows::all(&items)).with_errors(failures))
 }
 
-fn steps_report(command: &'static str, steps: &[Step]) -> Report {
+fn steps_report(command: &'static str, steps: &[Step], sizes: &Sizes) -> Report {
     let item = |step: &Step| StepItem {
         topic: step.partition.0.clone(),
         partition: step.partition.1,
         from: ids(&step.from),
         to: ids(&step.to),
+        bytes: plan::copied(step, sizes),
     };
     let items: Vec<StepItem> = steps.iter().map(item).collect();
     Report::table(command, STEPS, rows::all(&items))
@@ -301,7 +311,8 @@ async fn move_to(context: &Context, args: &MoveArgs) -> Result<Report, Failure> 
         .filter(|(_, of)| of.replicas != args.to)
         .map(|(partition, of)| Step { partition, from: of.replicas, to: args.to.clone() })
         .collect();
-    let mut report = steps_report("partition move", &steps);
+    let sizes = admin::leader_sizes(&client, &client.metadata(None).await?).await?;
+    let mut report = steps_report("partition move", &steps, &sizes);
     if args.dry_run.dry_run || steps.is_empty() {
         report.dry_run = args.dry_run.dry_run;
         return Ok(report.with_errors(failures));
@@ -317,10 +328,15 @@ async fn rebalance(context: &Context, args: &RebalanceArgs) -> Result<Report, Fa
     let client = context.client().await?;
     let view = client.metadata(None).await?;
     let most = args.max_moves.unwrap_or(usize::MAX);
-    let steps = plan::rebalance(&view, &args.exclude_broker, most);
-    let mut report = steps_report("partition rebalance", &steps);
+    let sizes = admin::leader_sizes(&client, &view).await?;
+    let steps = plan::rebalance(&view, &sizes, &args.exclude_broker, most);
+    let mut report = steps_report("partition rebalance", &steps, &sizes);
     if steps.is_empty() {
         return Ok(report.note("the brokers hold about the same; nothing to do"));
+    }
+    for (id, (before, after)) in plan::held(&view, &sizes, &steps) {
+        let (before, after) = (units::bytes(before), units::bytes(after));
+        report = report.note(format!("broker {id} holds {before} now and {after} then"));
     }
     if !args.apply {
         report.dry_run = true;
@@ -356,24 +372,41 @@ async fn elect(context: &Context, args: &ElectArgs) -> Result<Report, Failure> {
     Ok(Report::table("partition elect", ELECTED, done).with_errors(failures))
 }
 
-fn moves_report(command: &'static str, moves: &[replicas::Move]) -> Report {
-    let item = |of: &replicas::Move| MoveItem {
-        topic: of.partition.0.clone(),
-        partition: of.partition.1,
-        replicas: ids(&of.replicas),
-        adding: ids(&of.adding),
-        removing: ids(&of.removing),
+async fn moves_report(
+    command: &'static str,
+    client: &Client,
+    moves: &[replicas::Move],
+) -> Result<Report, Failure> {
+    let sizes = match moves {
+        [] => BTreeMap::new(),
+        _ => admin::replica_sizes(client, &client.metadata(None).await?).await?,
+    };
+    let held = |of: &replicas::Move, id: i32| {
+        sizes.get(&(of.partition.clone(), id)).copied().unwrap_or_default()
+    };
+    let item = |of: &replicas::Move| {
+        let most = of.replicas.iter().map(|id| held(of, *id)).max().unwrap_or_default();
+        let new = i64::try_from(of.adding.len()).unwrap_or(i64::MAX);
+        MoveItem {
+            topic: of.partition.0.clone(),
+            partition: of.partition.1,
+            replicas: ids(&of.replicas),
+            adding: ids(&of.adding),
+            removing: ids(&of.removing),
+            bytes_copied: of.adding.iter().map(|id| held(of, *id)).sum(),
+            bytes: most.saturating_mul(new),
+        }
     };
     let items: Vec<MoveItem> = moves.iter().map(item).collect();
     let report = Report::table(command, MOVES, rows::all(&items));
-    if items.is_empty() { report.note("nothing is being moved") } else { report }
+    Ok(if items.is_empty() { report.note("nothing is being moved") } else { report })
 }
 
 async fn cancel(context: &Context, args: &CancelArgs) -> Result<Report, Failure> {
     let client = context.client().await?;
     let mut moves = replicas::moves(&client).await?;
     moves.retain(|of| args.topics.is_empty() || args.topics.contains(&of.partition.0));
-    let mut report = moves_report("partition cancel", &moves);
+    let mut report = moves_report("partition cancel", &client, &moves).await?;
     if args.dry_run.dry_run || moves.is_empty() {
         report.dry_run = args.dry_run.dry_run;
         return Ok(report);

@@ -196,19 +196,28 @@ pub(crate) async fn leader_sizes(
     client: &Client,
     view: &ClusterView,
 ) -> Result<BTreeMap<Partition, i64>, ClientError> {
+    let leads = |partition: &Partition, id: i32| {
+        let topic = view.topic(&partition.0);
+        let state = topic.and_then(|topic| topic.partition(partition.1));
+        state.is_some_and(|state| state.leader == id)
+    };
+    let all = replica_sizes(client, view).await?;
+    let led = all.into_iter().filter(|((partition, id), _)| leads(partition, *id));
+    Ok(led.map(|((partition, _), bytes)| (partition, bytes)).collect())
+}
+
+/// Bytes on disk of each replica, by partition and broker.
+pub(crate) async fn replica_sizes(
+    client: &Client,
+    view: &ClusterView,
+) -> Result<BTreeMap<(Partition, i32), i64>, ClientError> {
     let mut sizes = BTreeMap::new();
     for broker in &view.brokers {
         let response = log_dirs(client, broker.id).await?;
         for topic in response.results.into_iter().flat_map(|directory| directory.topics) {
-            for found in topic.partitions {
+            for found in topic.partitions.iter().filter(|found| !found.is_future_key) {
                 let partition = (topic.name.0.to_string(), found.partition_index);
-                let leads = view
-                    .topic(&partition.0)
-                    .and_then(|topic| topic.partition(partition.1))
-                    .is_some_and(|state| state.leader == broker.id);
-                if leads && !found.is_future_key {
-                    sizes.insert(partition, found.partition_size);
-                }
+                sizes.insert((partition, broker.id), found.partition_size);
             }
         }
     }

@@ -177,3 +177,43 @@ fn usage() {
     session.run("serve --set listeners=PLAINTEXT://127.0.0.1:0");
     session.finish();
 }
+
+#[test]
+fn replicas() {
+    let mut session = Session::start_three("replicas");
+    session.run("topic create snap-p:1:3");
+    // Where replicas begin is drawn at random.
+    session.until("partition move snap-p:0 --to 1,2,3 --wait", "exit 0");
+    session.run("partition move snap-p:0 --to 3,1,2 --dry-run");
+    session.run("partition move snap-p:0 --to 3,1,2 --wait");
+    session.until("partition list snap-p --unhealthy --format tsv", "exit 0");
+    session.until("partition elect snap-p", "nothing to do");
+    session.until("partition list snap-p --format tsv", "snap-p\t0\t3\t");
+    session.until("partition list snap-p --format json", "\"in_sync\": \"1,2,3\"");
+    session.run("partition list snap-p --columns");
+    session.run("partition list --unhealthy");
+    session.run("partition list snap-q");
+    session.run("partition elect snap-p");
+    session.run("partition elect snap-p:7");
+    session.run("partition move snap-p:0 --to 3,9");
+    session.run("partition move snap-p:0 --to 3,1,2");
+    session.run("partition moves");
+    session.run("partition moves --format json");
+    session.run("partition cancel");
+    session.run("partition cancel --dry-run --format json");
+    session.run("topic create snap-r:1:1");
+    session.until("partition move snap-r:0 --to 1 --wait", "exit 0");
+    session.run("partition move snap-r:0 --to 2 --wait --format json");
+    session.until("partition list snap-r --format tsv", "snap-r\t0\t2\t");
+    session.run("partition rebalance --exclude-broker 2 --format tsv");
+    session.run("partition rebalance --exclude-broker 2 --max-moves 1");
+    session.run("partition rebalance --exclude-broker 2 --apply --wait --format tsv");
+    session.run("cluster health");
+    session.run("cluster quorum --columns");
+    session.run("cluster info --columns");
+    session.run("broker drain 9");
+    session.run("broker remove 9");
+    session.run("broker remove 3 --dry-run");
+    session.run("broker remove 3");
+    session.finish();
+}

@@ -36,6 +36,32 @@ impl Session {
         Self { name, bootstrap, transcript: String::new(), _cluster: cluster }
     }
 
+    /// Three brokers, with racks: ids 1 to 3.
+    pub(crate) fn start_three(name: &'static str) -> Self {
+        let mut builder = TestCluster::builder().brokers(3);
+        for (node, rack) in [(1, "a"), (2, "b"), (3, "c")] {
+            builder = builder.config_of(node, "broker.rack", rack);
+        }
+        let cluster = builder.start_blocking().expect("an embedded cluster");
+        let bootstrap = cluster.bootstrap().to_owned();
+        Self { name, bootstrap, transcript: String::new(), _cluster: Some(cluster) }
+    }
+
+    /// Runs `ottla LINE` until it prints `wanted`; what it prints is not compared.
+    pub(crate) fn until(&mut self, line: &str, wanted: &str) {
+        let before = self.transcript.len();
+        for _ in 0..600 {
+            self.run(line);
+            let printed = self.transcript.split_off(before);
+            if printed.contains(wanted) {
+                return;
+            }
+            // Paces a poll of the cluster.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("`ottla {line}` never prints `{wanted}`");
+    }
+
     pub(crate) fn run(&mut self, line: &str) {
         self.feed(line, "");
     }
