@@ -4,6 +4,7 @@
 //! and the names, which are those of Strimzi's dashboards and of kafka_exporter. Never: computes on the
 //! hot path what a scrape can compute; offsets, sizes and lags are read at scrape time.
 
+mod cluster;
 mod scrape;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::cluster;
 use crate::services::Services;
 
 /// The state of one broker.
@@ -19,7 +20,7 @@ pub(super) struct BrokerState {
 }
 
 /// One series of a family: labels and value.
-type Series = (Vec<(&'static str, String)>, i64);
+pub(super) type Series = (Vec<(&'static str, String)>, i64);
 
 impl BrokerState {
     pub(super) fn of(services: &Arc<Services>) -> Self {
@@ -29,55 +30,15 @@ impl BrokerState {
     fn single_values(&self) -> Vec<(&'static str, &'static str, i64)> {
         let services = &self.services;
         let topics = services.topics.all();
-        let partitions: usize = topics.iter().map(|topic| topic.partition_count()).sum();
-        let online: usize = topics
-            .iter()
-            .map(|topic| topic.partitions().filter(|(_, it)| !it.is_offline()).count())
-            .sum();
-        let offline = partitions - online;
+        let here: usize = topics.iter().map(|topic| topic.partitions().count()).sum();
         let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let (sessions, session_partitions) = services.fetch_sessions.counts();
-        vec![
-            (
-                "kafka_server_replicamanager_leadercount",
-                "Partitions that this broker leads",
-                count(partitions),
-            ),
-            (
-                "kafka_server_replicamanager_partitioncount",
-                "Replicas on this broker",
-                count(partitions),
-            ),
-            (
-                "kafka_server_replicamanager_underreplicatedpartitions",
-                "Led partitions with replicas that are not in sync",
-                0,
-            ),
-            (
-                "kafka_server_replicamanager_underminisrpartitioncount",
-                "Led partitions below min.insync.replicas",
-                count(
-                    topics
-                        .iter()
-                        .filter(|topic| topic.config.min_insync_replicas > 1)
-                        .map(|topic| topic.partition_count())
-                        .sum(),
-                ),
-            ),
+        let mut values = vec![
+            ("kafka_server_replicamanager_partitioncount", "Replicas on this broker", count(here)),
             (
                 "kafka_log_logmanager_offlinelogdirectorycount",
                 "Log directories that failed",
                 count(services.replicas.offline_directories().len()),
-            ),
-            (
-                "kafka_controller_kafkacontroller_activecontrollercount",
-                "1 on the active controller",
-                1,
-            ),
-            (
-                "kafka_controller_kafkacontroller_offlinepartitionscount",
-                "Partitions without a leader that can write",
-                count(offline),
             ),
             (
                 "kafka_server_fetchsessioncache_numincrementalfetchsessions",
@@ -89,7 +50,9 @@ impl BrokerState {
                 "Partitions in incremental fetch sessions",
                 count(session_partitions),
             ),
-        ]
+        ];
+        values.extend(cluster::single_values(services));
+        values
     }
 
     fn encode_partitions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -103,14 +66,18 @@ impl BrokerState {
                 i64::try_from(topic.partition_count()).unwrap_or(i64::MAX),
             ));
             for (_, partition) in topic.partitions() {
+                let leads = partition.is_leader() && !partition.is_offline();
                 let labels = || {
                     let index = partition.name().partition.to_string();
                     vec![("topic", topic.name.to_string()), ("partition", index)]
                 };
                 let found = partition.inspect(|log, marks| (log.size_bytes(), marks));
                 let Ok((size, marks)) = found else { continue };
-                current.push((labels(), marks.high_watermark.get()));
-                oldest.push((labels(), marks.log_start.get()));
+                // Offsets are told by the leader alone, lest sums count replicas.
+                if leads {
+                    current.push((labels(), marks.high_watermark.get()));
+                    oldest.push((labels(), marks.log_start.get()));
+                }
                 sizes.push((labels(), i64::try_from(size).unwrap_or(i64::MAX)));
             }
         }
@@ -148,7 +115,7 @@ impl BrokerState {
     }
 }
 
-fn family(
+pub(super) fn family(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -181,6 +148,7 @@ impl Collector for BrokerState {
             &[(labels, i64::try_from(connections).unwrap_or(i64::MAX))],
         )?;
         self.encode_partitions(&mut encoder)?;
+        cluster::encode(&mut encoder, &self.services)?;
         self.encode_groups(&mut encoder)
     }
 }

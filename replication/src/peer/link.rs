@@ -31,9 +31,19 @@ pub(crate) struct Connection {
     pub(crate) info: PeerInfo,
     out: Outbound,
     calls: Calls,
+    /// The last heartbeat, and when it was sent.
+    beat: Mutex<(u64, MonoTime)>,
 }
 
 impl Connection {
+    /// Measures the way there and back where `correlation` is the last heartbeat's.
+    fn time(&self, correlation: u64, shared: &Shared, pulse: &Pulse) {
+        let (beat, sent) = *self.beat.lock();
+        if correlation == beat {
+            pulse.note_round_trip(shared.now().since(sent));
+        }
+    }
+
     /// Sends a request, when there is room for it, and gives the means to wait for its answer.
     ///
     /// # Errors
@@ -238,6 +248,7 @@ impl Link {
             info,
             out: Outbound::new(shared.settings.queue_bytes_max),
             calls: Calls::default(),
+            beat: Mutex::default(),
         });
         self.touch(shared.now());
         self.current.send_replace(Some(Arc::clone(&connection)));
@@ -254,7 +265,11 @@ impl Link {
         let heard = || shared.heard(pulse);
         let reading = async {
             loop {
-                match frames.next(&mut read, heard).await.and_then(|it| connection.calls.end(it)) {
+                let answered = frames.next(&mut read, heard).await.and_then(|frame| {
+                    connection.time(frame.correlation, shared, pulse);
+                    connection.calls.end(frame)
+                });
+                match answered {
                     Ok(()) => {}
                     Err(error) => return error,
                 }
@@ -354,6 +369,7 @@ impl Beats {
         // Longer than a connection without answers lives: it ends by silence, not by a deadline.
         let allowed = shared.settings.silent_max * 2;
         let Ok((correlation, waiting)) = connection.calls.begin(now, allowed, None) else { return };
+        *connection.beat.lock() = (correlation, now);
         let frame = OutFrame::new(FrameKind::Heartbeat, correlation, head, Vec::new());
         connection.out.push_urgent(frame);
         self.unanswered.push_back((now, upto, waiting));

@@ -160,7 +160,13 @@ impl TestCluster {
     /// Where health and metrics of the first broker are served, when `ottla.http.listener` was set.
     #[must_use]
     pub fn http_address(&self) -> Option<&str> {
-        self.node(1).started.http.as_deref()
+        self.http_address_of(1)
+    }
+
+    /// The same of any broker.
+    #[must_use]
+    pub fn http_address_of(&self, node: i32) -> Option<&str> {
+        self.node(node).started.http.as_deref()
     }
 
     /// The temporary directory of a cluster on disk. Of several brokers each has a folder in it.
