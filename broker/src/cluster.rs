@@ -21,6 +21,7 @@ pub(crate) mod membership;
 pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod start;
+pub(crate) mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;

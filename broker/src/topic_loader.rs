@@ -35,6 +35,9 @@ pub(crate) async fn apply(
         remove(services, gone.id, now).await;
     }
     apply_broker_configs(services, image, delta);
+    if !delta.configs.is_empty() {
+        crate::cluster::throttle::apply(services, image);
+    }
     let changed = changed_topics(image, delta);
     if changed.is_empty() {
         return;

@@ -34,6 +34,7 @@ mod raft_codec;
 mod server;
 pub mod settings;
 mod shared;
+mod throttle;
 mod wire;
 
 use std::fmt;
@@ -57,6 +58,7 @@ pub use network::GroupNetwork;
 pub use raft_codec::SnapshotMeta;
 pub use settings::PeerSettings;
 pub use shared::{PeerProblem, WallClock};
+pub use throttle::{Throttle, ThrottleSettings, ThrottledReplicas};
 pub use wire::CodecError;
 
 use self::calls::Calls;
@@ -253,6 +255,18 @@ impl Peers {
     #[must_use]
     pub fn is_connected(&self, node: NodeId) -> bool {
         self.links.is_connected(node)
+    }
+
+    /// What replicas that catch up may cost.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.shared.throttle
+    }
+
+    /// The time from a heartbeat to its answer, the last one of each peer.
+    #[must_use]
+    pub fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        self.shared.round_trips()
     }
 
     /// What an operator should know of, as it is now.

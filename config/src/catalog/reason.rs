@@ -27,6 +27,5 @@ pub(super) const THREADS: &str = "the work is spread over all cores by itself.";
 pub(super) const TIERED_STORAGE: &str = "tiered storage is not served.";
 pub(super) const TLS: &str = "TLS listeners are not served yet.";
 pub(super) const TRANSACTIONS: &str = "transactions are not served yet.";
-pub(super) const UNCLEAN_ELECTION: &str = "nothing acknowledged is lost without a word from you: \
-    `ottla partition elect --unclean` says what would be lost before it lets a survivor lead.";
+pub(super) const UNCLEAN_ELECTION: &str = "a replica that may lack acknowledged records never leads; start the brokers that hold the others.";
 pub(super) const UNSTABLE: &str = "there are no unstable versions to switch on.";

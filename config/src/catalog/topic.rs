@@ -44,10 +44,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Longest time a record stays unflushed; only matters with `ottla.durability=page- \
          cache`.",
     ),
-    topic("follower.replication.throttled.replicas", List)
-        .default("")
-        .throttled_replicas()
-        .accepted(reason::QUOTAS),
+    topic("follower.replication.throttled.replicas", List).default("").throttled_replicas().used(
+        "Replicas to which `follower.replication.throttled.rate` applies while they catch up.",
+    ),
     topic("index.interval.bytes", Int)
         .default("4096")
         .at_least(0)
@@ -55,10 +54,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
     topic("internal.segment.bytes", Int)
         .internal()
         .used("Segment size without the lower bound of `segment.bytes`, for tests."),
-    topic("leader.replication.throttled.replicas", List)
-        .default("")
-        .throttled_replicas()
-        .accepted(reason::QUOTAS),
+    topic("leader.replication.throttled.replicas", List).default("").throttled_replicas().used(
+        "Replicas to which `leader.replication.throttled.rate` applies while others catch up.",
+    ),
     topic("local.retention.bytes", Long)
         .default("-2")
         .at_least(-2)

@@ -36,6 +36,7 @@ use super::links::Links;
 use super::pace::Pace;
 use super::raft_codec::{self as codec, APPEND_ENTRIES_MAX, AppendPart};
 use super::wire::{CodecError, WireReader, WireWrite};
+use crate::leadership::Claim;
 use crate::raft::{Batch, Entry, GroupId, LogId, Payload, ReplicaId, TypeConfig, Vote};
 
 /// Makes the clients of one group. `S` is the snapshot that the group sends.
@@ -121,6 +122,17 @@ impl<S: SnapshotSource> ReplicaClient<S> {
         let shared = &self.links.shared;
         let waiting = connection.request(shared, kind, (head, Vec::new()), allowed).await?;
         Ok(read(&mut WireReader::new(answer(waiting).await?))?)
+    }
+
+    /// A replica that catches up waits for the throttle; one that is in sync never does.
+    async fn hold_back(&self, part: &AppendPart<'_>) {
+        let bytes: usize = part.entries.iter().map(payload_bytes).sum();
+        let (shared, node) = (&self.links.shared, self.target.node);
+        let in_sync = |claim: Option<&Claim>| claim.is_some_and(|it| it.isr.contains(&node));
+        if bytes == 0 || shared.table.look(&self.group, in_sync) {
+            return;
+        }
+        shared.throttle.wait(&self.group, node, bytes as u64, || shared.now()).await;
     }
 
     /// Sends one append, or a part of one.
@@ -243,6 +255,7 @@ where
             return;
         };
         for part in parts(&request, self.client.links.shared.settings.append_bytes_max) {
+            self.client.hold_back(&part).await;
             match self.client.send_append(&part).await {
                 Ok(waiting) => {
                     let (prev, last) = (part.prev, last_of(&part));

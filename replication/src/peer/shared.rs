@@ -20,6 +20,7 @@ use super::error::{LinkError, Refusal};
 use super::groups::Groups;
 use super::hello::PeerInfo;
 use super::settings::PeerSettings;
+use super::throttle::Throttle;
 use crate::leadership::{Announcement, LeadershipTable};
 use crate::liveness::{Liveness, PeerLiveness};
 
@@ -58,6 +59,15 @@ pub(crate) struct Pulse {
     /// Microseconds since the start, plus one; zero is never.
     heard: AtomicU64,
     nobody_there: AtomicU64,
+    /// Of the last heartbeat that was answered, in microseconds; zero is none.
+    round_trip: AtomicU64,
+}
+
+impl Pulse {
+    pub(crate) fn note_round_trip(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.round_trip.store(micros, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlService>,
     pub(crate) settings: PeerSettings,
     pub(crate) table: Arc<LeadershipTable>,
+    pub(crate) throttle: Throttle,
     pub(crate) liveness: Mutex<PeerLiveness>,
     wall: WallClock,
     identity: RwLock<Identity>,
@@ -119,6 +130,7 @@ impl Shared {
             groups: parts.groups,
             control: parts.control,
             table: Arc::new(LeadershipTable::new(parts.me)),
+            throttle: Throttle::new(parts.me),
             liveness: Mutex::new(PeerLiveness::new(parts.settings.liveness)),
             settings: parts.settings,
             wall: parts.wall,
@@ -167,6 +179,17 @@ impl Shared {
             return Arc::clone(pulse);
         }
         Arc::clone(self.pulses.write().entry(node).or_default())
+    }
+
+    /// Of the last heartbeat that was answered, by peer.
+    pub(crate) fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let pulses = self.pulses.read();
+        let measured =
+            pulses.iter().map(|(node, of)| (*node, of.round_trip.load(Ordering::Relaxed)));
+        measured
+            .filter(|(_, us)| *us > 0)
+            .map(|(node, us)| (node, Duration::from_micros(us)))
+            .collect()
     }
 
     fn micros(&self) -> u64 {

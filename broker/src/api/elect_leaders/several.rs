@@ -1,8 +1,8 @@
 //! Elections in a cluster: leaders are asked to hand over.
 //!
 //! Owns: which partitions need it, and Kafka's words where one cannot. Never: a vote. An unclean election is
-//! refused with what it would lose: a group of which a majority is gone cannot elect anybody, and making
-//! one replica the whole group is an act of its own.
+//! refused with what would lead to a clean one: a group of which a majority is away cannot elect anybody,
+//! and making one replica the whole group is not served.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use kafka_protocol::messages::ElectLeadersResponse;
 use kafka_protocol::messages::elect_leaders_response::PartitionResult;
 use ottla_coordinator::metadata::{ControllerError, ElectionType, PartitionImage, TopicImage};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::PartitionId;
+use ottla_protocol::model::{NodeId, PartitionId};
 
 use super::{Asked, partition_result, refused, topic_result};
 use crate::api::wire;
@@ -79,12 +79,44 @@ fn decide(
             match decided {
                 Ok(of) => moves.push((name.clone(), of)),
                 Err(error) => {
-                    results.insert((name.clone(), partition), (error.code(), error.message()));
+                    let message = match (&error, topic) {
+                        (ControllerError::EligibleLeadersNotAvailable, Some(topic)) => {
+                            Some(no_majority(services, topic, partition))
+                        }
+                        _ => error.message(),
+                    };
+                    results.insert((name.clone(), partition), (error.code(), message));
                 }
             }
         }
     }
     (results, moves)
+}
+
+/// What has to happen before a partition without a majority is led again.
+fn no_majority(services: &Services, topic: &TopicImage, partition: PartitionId) -> String {
+    let replicas = topic.partition(partition).map(|state| state.replicas.clone());
+    let replicas = replicas.unwrap_or_default();
+    let reached = |node: &NodeId| {
+        let cluster = services.cluster();
+        cluster.is_some_and(|of| of.me == *node || of.peers.is_connected(*node))
+    };
+    let (here, away): (Vec<_>, Vec<_>) = replicas.iter().partition(|node| reached(node));
+    let list = |nodes: &[NodeId]| {
+        let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
+    };
+    let needed = replicas.len() / 2 + 1;
+    format!(
+        "partition {}-{partition} is led by {needed} of its {} replicas agreeing; reached are {}, away are {}. \
+         What only those that are away hold was acknowledged and would be lost, so nobody is elected: \
+         start {} more of them again",
+        topic.name,
+        replicas.len(),
+        list(&here),
+        list(&away),
+        needed.saturating_sub(here.len()).max(1),
+    )
 }
 
 fn wanted(
