@@ -19,8 +19,32 @@ use crate::stop::Stopping;
 /// Says why the broker cannot go on.
 pub(crate) type Halt = watch::Sender<Option<String>>;
 
+/// Directories that failed while the broker was starting; the cluster is not told of them yet.
+#[derive(Debug, Default)]
+pub(crate) struct Early(Vec<FailedDirectory>);
+
+/// Watches while the broker starts: completes with the reason when it cannot go on.
+pub(crate) async fn watch_start(services: &Services, early: &mut Early) -> String {
+    loop {
+        services.replicas.failure().await;
+        let failed = services.replicas.settle_failures();
+        if let Some(reason) = end(services, &failed) {
+            return reason;
+        }
+        early.0.extend(failed);
+    }
+}
+
 /// Deals with failures until the broker stops, or cannot go on.
-pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping, halt: Halt) {
+pub(crate) async fn run(
+    services: Arc<Services>,
+    mut stopping: Stopping,
+    halt: Halt,
+    Early(early): Early,
+) {
+    if !early.is_empty() {
+        settle(&services, early).await;
+    }
     loop {
         tokio::select! {
             biased;

@@ -36,7 +36,7 @@ use crate::cluster::membership::{Membership, MembershipError};
 use crate::cluster::plan::Plan;
 use crate::cluster::start::{self, EnterError, Entered, Entry};
 use crate::cluster::{Cluster, groups};
-use crate::directory_failures;
+use crate::directory_failures::{self, Early};
 use crate::endpoints::{Advertised, Endpoints, gateway};
 use crate::group_service::{self, GroupService};
 use crate::host::Host;
@@ -99,6 +99,9 @@ pub enum StartError {
     Enter(#[from] Box<EnterError>),
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// A log directory failed that the broker cannot do without.
+    #[error("{0}")]
+    Directory(String),
 }
 
 /// A running broker. Dropping it stops it without a drain; call [`Broker::shutdown`] to drain.
@@ -176,13 +179,24 @@ impl Broker {
             cluster: several.as_ref().map(|several| Arc::clone(&several.cluster)),
             terms: Terms::default(),
         });
-        let entered = match several {
-            None => begin_alone(&services, registration).await,
-            Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await,
+        let mut early = Early::default();
+        let entering = async {
+            match several {
+                None => begin_alone(&services, registration).await,
+                Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await,
+            }
+        };
+        let entered = tokio::select! {
+            biased;
+            entered = entering => entered,
+            // Without its metadata log it would wait for ever to be let in.
+            reason = directory_failures::watch_start(&services, &mut early) => {
+                Err(StartError::Directory(reason))
+            }
         };
         let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
         let (_, nobody) = watch::channel(None);
-        let broker = Self {
+        let mut broker = Self {
             services,
             addresses,
             http: http_address,
@@ -194,7 +208,8 @@ impl Broker {
         match entered {
             Ok(membership) => {
                 ports.extend(listeners);
-                Ok(broker.serve(membership, stopped, ports, http).await)
+                broker.membership = membership;
+                Ok(broker.serve(stopped, (ports, http), early).await)
             }
             Err(error) => {
                 // Directories, links and groups are let go: the start may be tried again.
@@ -207,10 +222,9 @@ impl Broker {
     /// Lets clients in, and begins what runs now and then.
     async fn serve(
         mut self,
-        membership: Option<Arc<Membership>>,
         stopped: Stopping,
-        ports: Vec<BoundListener>,
-        http: Option<TcpListener>,
+        (ports, http): (Vec<BoundListener>, Option<TcpListener>),
+        early: Early,
     ) -> Self {
         let (services, tasks) = (&self.services, &mut self.tasks);
         services.replicas.resume_moves();
@@ -225,9 +239,8 @@ impl Broker {
         maintenance::spawn(tasks, services, &stopped);
         let (halt, halted) = watch::channel(None);
         tasks.spawn(log_dir_moves::run(Arc::clone(services), stopped.clone()));
-        tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt));
+        tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt, early));
         self.halted = halted;
-        self.membership = membership;
         self
     }
 

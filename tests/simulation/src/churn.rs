@@ -110,7 +110,8 @@ impl ChurnTask {
     async fn elect(&mut self, partition: i32) -> io::Result<()> {
         const PREFERRED: i8 = 0;
         let mut connection = self.open().await?;
-        let of = TopicPartitions::default().with_topic(self.topic()).with_partitions(vec![partition]);
+        let of =
+            TopicPartitions::default().with_topic(self.topic()).with_partitions(vec![partition]);
         let request = ElectLeadersRequest::default()
             .with_election_type(PREFERRED)
             .with_topic_partitions(Some(vec![of]))

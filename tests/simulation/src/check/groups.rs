@@ -22,7 +22,7 @@ struct Group {
 struct Committed {
     /// Offsets of commits that ended well, and of those that may have.
     tried: Vec<i64>,
-    /// The highest that was acknowledged; commits of a run only grow.
+    /// The highest that was acknowledged or shown; commits of a run only grow.
     acknowledged: Option<i64>,
     /// The newest generation of the group when a commit was sent, by who sent it.
     sent_in: BTreeMap<String, i32>,
@@ -80,16 +80,21 @@ pub(super) fn check(events: &[Event], findings: &mut Findings, counts: &mut Coun
             (Op::FetchCommitted { group, topic, partition, offset }, Kind::Ok) => {
                 let before =
                     asked.remove(&(event.proc.as_str(), group, topic, *partition)).flatten();
-                let tried = offsets.get(&(group.as_str(), topic.as_str(), *partition));
-                let known = tried.is_some_and(|state| state.tried.contains(offset));
+                let state =
+                    offsets.entry((group.as_str(), topic.as_str(), *partition)).or_default();
+                let known = state.tried.contains(offset);
                 if *offset >= 0 && !known {
                     let what =
                         format!("group {group} {topic}-{partition}: {offset} was never committed");
                     findings.add("C11", what);
                 }
+                if *offset >= 0 {
+                    // What was shown once may not be taken back, acknowledged or not.
+                    state.acknowledged = state.acknowledged.max(Some(*offset));
+                }
                 if before.is_some_and(|before| *offset < before) {
                     let what = format!(
-                        "group {group} {topic}-{partition}: {offset} after {before:?} was acknowledged"
+                        "group {group} {topic}-{partition}: {offset} after {before:?} was acknowledged or shown"
                     );
                     findings.add("C11", what);
                 }

@@ -172,6 +172,19 @@ fn a_generation_that_goes_back_is_found() {
 }
 
 #[test]
+fn a_commit_that_was_shown_and_is_forgotten_is_found() {
+    let events = vec![
+        commit(Kind::Invoke, "a", 1, 5),
+        commit(Kind::Info, "a", 1, 5),
+        committed(Kind::Invoke, -1),
+        committed(Kind::Ok, 5),
+        committed(Kind::Invoke, -1),
+        committed(Kind::Ok, -1),
+    ];
+    assert_eq!(found(events), ["C11"]);
+}
+
+#[test]
 fn a_commit_that_is_forgotten_is_found() {
     let mut events = vec![
         commit(Kind::Invoke, "a", 1, 5),
