@@ -224,6 +224,29 @@ pub(crate) fn current_leader(
     services.cluster()?;
     let image = services.metadata.image();
     let index = PartitionId(partition);
-    let state = image.topic_by_id(topic)?.partition(index)?.clone();
-    Some(view(services, topic, index, &state))
+    let state = image.topic_by_id(topic)?.partition(index)?;
+    Some(view(services, topic, index, state))
+}
+
+/// How many replicas of a partition are in sync, as [`view`] has them; without a copy, for every batch asks.
+pub(crate) fn in_sync(
+    services: &Services,
+    topic: ottla_protocol::model::Uuid,
+    partition: i32,
+) -> Option<usize> {
+    let cluster = services.cluster()?;
+    let image = services.metadata.image();
+    let partition = PartitionId(partition);
+    let state = image.topic_by_id(topic)?.partition(partition)?;
+    if state.replicas.len() == 1 {
+        return Some(state.isr.len());
+    }
+    let group = GroupId { topic, partition };
+    let counted = |claim: Option<&ottla_replication::leadership::Claim>| {
+        let claim = claim?;
+        let fenced = |node: &NodeId| image.broker(*node).is_none_or(|broker| broker.fenced);
+        let in_sync = claim.isr.iter().filter(|node| **node == claim.leader || !fenced(node));
+        Some(in_sync.count())
+    };
+    Some(cluster.peers.leaderships().look(&group, counted).unwrap_or(state.isr.len()))
 }

@@ -219,7 +219,9 @@ impl Elections {
             }
             attempt.due = now.plus(backoff(
                 (self.settings.retry_min, self.settings.retry_max),
-                attempt.tries,
+                // What a lease refused is tried again soon: the first try after its end decides how
+                // long the failover takes.
+                attempt.tries.saturating_sub(LEASE_TRIES),
                 &mut random,
             ));
             attempt.tries = attempt.tries.saturating_add(1);

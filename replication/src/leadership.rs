@@ -104,7 +104,7 @@ impl LeadershipTable {
     }
 
     /// As [`Self::last_claim`], without a copy.
-    pub(crate) fn look<T>(&self, group: &GroupId, look: impl FnOnce(Option<&Claim>) -> T) -> T {
+    pub fn look<T>(&self, group: &GroupId, look: impl FnOnce(Option<&Claim>) -> T) -> T {
         look(self.state.read().claims.get(group))
     }
 

@@ -222,14 +222,12 @@ impl Fetching {
                 nodes.insert(leader);
             }
         }
-        if self.ctx.version < ENDPOINTS_FROM || nodes.is_empty() {
+        if self.ctx.version < ENDPOINTS_FROM {
             return;
         }
-        let image = self.ctx.services.metadata.image();
-        let brokers = self.ctx.services.endpoints.brokers_for(&self.ctx.connection, &image);
+        let brokers = self.ctx.brokers_among(&nodes);
         response.node_endpoints = brokers
             .into_iter()
-            .filter(|broker| nodes.contains(&broker.id))
             .map(|broker| {
                 NodeEndpoint::default()
                     .with_node_id(broker.id.0.into())

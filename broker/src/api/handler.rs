@@ -9,6 +9,7 @@
 //! waiting itself goes into [`Reply::Staged`]. The connection polls staged replies in request order,
 //! so the effects of pipelined requests happen in order while their waits overlap.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
 use ottla_protocol::model::{NodeId, Now};
 
+use crate::endpoints::BrokerAddress;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::services::Services;
 
@@ -105,6 +107,20 @@ pub(crate) struct RequestContext {
     pub now: Now,
     /// The broker that the client is connected to: this one, unless the request was passed on.
     pub through: NodeId,
+}
+
+impl RequestContext {
+    /// Those of `nodes` that the client may talk to, as it reaches them: what answers carry beside a new
+    /// leader's id (KIP-951).
+    pub(crate) fn brokers_among(&self, nodes: &BTreeSet<NodeId>) -> Vec<BrokerAddress> {
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let image = self.services.metadata.image();
+        let mut brokers = self.services.endpoints.brokers_for(&self.connection, &image);
+        brokers.retain(|broker| nodes.contains(&broker.id));
+        brokers
+    }
 }
 
 /// An encoded outcome, ready for the connection.

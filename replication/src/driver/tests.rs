@@ -127,7 +127,7 @@ fn attempts_go_on_with_growing_pauses_until_there_is_a_leader() {
             stood.push(ms);
         }
     }
-    assert_eq!(stood, [0, 250, 750, 1_750, 3_750, 6_750, 9_750]);
+    assert_eq!(stood, [0, 250, 500, 750, 1_250, 2_250, 4_250, 7_250]);
     assert!(elections.deadline().is_some());
     elections.settled(&group(0), at(10_000));
     assert_eq!((elections.deadline(), stands_at(&mut elections, 10_000)), (None, None));

@@ -116,8 +116,12 @@ impl Driving {
                 let told = |claim: Option<&Claim>| {
                     claim.is_some_and(|it| it.leader == shared.me && it.epoch == local.epoch)
                 };
-                if count || !shared.table.look(id, told) {
+                let told = shared.table.look(id, told);
+                if count || !told {
                     let mut isr = group.isr();
+                    if !told {
+                        inherit(&mut isr, shared.table.last_claim(id), &group.preference());
+                    }
                     isr.retain(|node| !matches!(liveness.of(*node), Liveness::Suspected { .. }));
                     shared.table.claim(*id, local.epoch, isr);
                 }
@@ -188,9 +192,44 @@ impl Driving {
     }
 }
 
+/// A new leader does not know yet who is in sync: those who were under the one before stay, as in Kafka,
+/// and all replicas of a new partition. The next count tells who is.
+fn inherit(isr: &mut Vec<NodeId>, before: Option<Claim>, replicas: &[NodeId]) {
+    let was = |node: &NodeId| before.as_ref().is_none_or(|before| before.isr.contains(node));
+    let stay: Vec<NodeId> =
+        replicas.iter().copied().filter(|node| was(node) && !isr.contains(node)).collect();
+    isr.extend(stay);
+    isr.sort_unstable();
+}
+
 async fn wait(span: Option<Duration>) {
     match span {
         Some(span) => tokio::time::sleep(span.max(Duration::from_millis(1))).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::model::LeaderEpoch;
+
+    use super::*;
+
+    #[test]
+    fn a_new_leader_keeps_those_who_were_in_sync() {
+        let replicas = [NodeId(3), NodeId(1), NodeId(2)];
+        let inherited = |before: Option<&[i32]>| {
+            let claim = before.map(|nodes| Claim {
+                leader: NodeId(3),
+                epoch: LeaderEpoch(4),
+                isr: nodes.iter().copied().map(NodeId).collect(),
+            });
+            let mut isr = vec![NodeId(1)];
+            inherit(&mut isr, claim, &replicas);
+            isr.iter().map(|node| node.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(inherited(None), [1, 2, 3], "a new partition");
+        assert_eq!(inherited(Some(&[3, 1])), [1, 3], "2 was out of sync");
+        assert_eq!(inherited(Some(&[1, 9])), [1], "9 has no replica any more");
     }
 }

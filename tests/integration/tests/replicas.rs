@@ -129,6 +129,8 @@ fn patient() -> ottla_harness::Builder {
 #[tokio::test]
 async fn a_dead_broker_is_out_of_sync_at_once_and_in_again_when_it_is_back() {
     let mut cluster = patient().topic_with("t", |topic| topic.replicas(3)).start().await.unwrap();
+    let leader = cluster.leader("t", 0).await.unwrap();
+    assert_eq!(in_sync(cluster.address_of(leader), "t"), [1, 2, 3], "from the beginning");
     cluster.produce("t", 0, &[(b"k", b"v")]).await.unwrap();
     let leader = cluster.leader("t", 0).await.unwrap();
     let at = cluster.address_of(leader).to_owned();

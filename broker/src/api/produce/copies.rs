@@ -35,8 +35,7 @@ impl Copies {
     }
 
     fn in_sync(&self, services: &Services) -> usize {
-        let view = cluster::current_leader(services, self.topic, self.index);
-        view.map_or(0, |view| view.isr.len())
+        cluster::in_sync(services, self.topic, self.index).unwrap_or(0)
     }
 
     /// Waits until as many replicas have the batch, or too few are in sync, or another leads.

@@ -46,14 +46,9 @@ impl<'a> Leaders<'a> {
     }
 
     pub(super) fn endpoints(self) -> Vec<NodeEndpoint> {
-        if self.named.is_empty() {
-            return Vec::new();
-        }
-        let image = self.ctx.services.metadata.image();
-        let brokers = self.ctx.services.endpoints.brokers_for(&self.ctx.connection, &image);
+        let brokers = self.ctx.brokers_among(&self.named);
         brokers
             .into_iter()
-            .filter(|broker| self.named.contains(&broker.id))
             .map(|broker| {
                 NodeEndpoint::default()
                     .with_node_id(broker.id.0.into())
@@ -72,8 +67,7 @@ pub(super) fn enough_replicas(
     index: i32,
 ) -> Result<(), Refusal> {
     let wanted = usize::try_from(topic.config.min_insync_replicas).unwrap_or(usize::MAX);
-    let view = cluster::current_leader(&ctx.services, topic.id, index);
-    let in_sync = view.map_or(1, |view| view.isr.len());
+    let in_sync = cluster::in_sync(&ctx.services, topic.id, index).unwrap_or(1);
     if in_sync >= wanted {
         return Ok(());
     }
