@@ -117,6 +117,8 @@ pub struct Vacancy<'a> {
     pub preference: &'a [NodeId],
     /// All nodes that could lead it have told what they lead.
     pub informed: bool,
+    /// It never had a leader.
+    pub fresh: bool,
 }
 
 /// Tries that fail in every failover, since a lease outlasts a suspicion.
@@ -176,8 +178,13 @@ impl Elections {
         let steps = u32::try_from(rank).unwrap_or(u32::MAX);
         let mut delay = self.settings.rank_step.saturating_mul(steps);
         let jitter = u64::try_from(self.settings.jitter.as_micros()).unwrap_or(u64::MAX);
+        // Somebody is being elected, maybe: a leader that hands over has its successor stand at once, and
+        // whoever else stood now would take votes from it.
+        if vacancy.cause == Leaderless::Nobody && !vacancy.fresh {
+            delay += self.settings.rank_step;
+        }
         // The preferred replica of a new group has nobody to collide with.
-        if rank > 0 || vacancy.cause != Leaderless::Nobody {
+        if rank > 0 || vacancy.cause != Leaderless::Nobody || !vacancy.fresh {
             delay += Duration::from_micros(random(jitter.max(1)));
         }
         if matches!(vacancy.cause, Leaderless::Unclaimed(_)) {

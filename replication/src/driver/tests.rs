@@ -72,7 +72,7 @@ fn elections(me: NodeId) -> Elections {
 }
 
 fn vacancy(cause: Leaderless, preference: &[NodeId]) -> Vacancy<'_> {
-    Vacancy { group: group(0), cause, preference, informed: true }
+    Vacancy { group: group(0), cause, preference, informed: true, fresh: true }
 }
 
 /// The first millisecond at which the group stands.
@@ -131,6 +131,14 @@ fn attempts_go_on_with_growing_pauses_until_there_is_a_leader() {
     assert!(elections.deadline().is_some());
     elections.settled(&group(0), at(10_000));
     assert_eq!((elections.deadline(), stands_at(&mut elections, 10_000)), (None, None));
+}
+
+#[test]
+fn nobody_stands_at_once_while_a_successor_is_being_elected() {
+    let mut elections = elections(ME);
+    let handed_over = Vacancy { fresh: false, ..vacancy(Leaderless::Nobody, &[ME, B]) };
+    elections.vacant(&handed_over, all_alive, at(5_000), |_| 0);
+    assert_eq!(stands_at(&mut elections, 5_000), Some(5_200));
 }
 
 #[test]

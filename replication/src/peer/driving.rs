@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::model::{MonoTime, NodeId};
+use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId};
 use tokio::time::MissedTickBehavior;
 
 use super::groups::{GroupRpc, GroupStarter};
@@ -139,7 +139,8 @@ impl Driving {
                     || shared.has_told(*node)
                     || matches!(liveness.of(*node), Liveness::Suspected { .. })
             });
-            let vacancy = Vacancy { group: *id, cause, preference: &preference, informed };
+            let fresh = local.epoch == LeaderEpoch::ZERO;
+            let vacancy = Vacancy { group: *id, cause, preference: &preference, informed, fresh };
             let random = |below| shared.random_u64() % below;
             self.elections.vacant(&vacancy, |n| liveness.of(n), now, random);
         }
@@ -211,8 +212,6 @@ async fn wait(span: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
-    use ottla_protocol::model::LeaderEpoch;
-
     use super::*;
 
     #[test]
