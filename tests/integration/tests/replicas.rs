@@ -12,6 +12,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const EPOCHS: i16 = 23;
+const ELECT_LEADERS: i16 = 43;
 
 const NONE: i64 = 0;
 const NOT_LEADER_OR_FOLLOWER: i64 = 6;
@@ -20,6 +21,7 @@ const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i64 = 20;
 const FENCED_LEADER_EPOCH: i64 = 74;
 const UNKNOWN_LEADER_EPOCH: i64 = 75;
 const OFFSET_NOT_AVAILABLE: i64 = 78;
+const ELIGIBLE_LEADERS_NOT_AVAILABLE: i64 = 83;
 
 fn partition(address: &str, topic: &str) -> Value {
     let body = json!({
@@ -203,4 +205,29 @@ async fn epochs_end_where_the_next_leader_began() {
     assert_eq!(ends(-1, after + 1), [NONE, -1, -1], "nobody led then");
     assert_eq!(ends(before, before)[0], FENCED_LEADER_EPOCH);
     assert_eq!(ends(after + 1, before)[0], UNKNOWN_LEADER_EPOCH);
+}
+
+#[tokio::test]
+async fn an_unclean_election_is_refused_and_names_who_has_to_come_back() {
+    let mut cluster = patient().topic_with("t", |topic| topic.replicas(2)).start().await.unwrap();
+    cluster.produce("t", 0, &[(b"k", b"v")]).await.unwrap();
+    let dead = cluster.leader("t", 0).await.unwrap();
+    cluster.kill(dead);
+    let asked = cluster.address_of(cluster.running()[0]).to_owned();
+    until("nobody to lead", || (partition(&asked, "t")["LeaderId"] == -1).then_some(()));
+    let body = json!({
+        "ElectionType": 1, "TimeoutMs": 30_000,
+        "TopicPartitions": [{"Topic": "t", "Partitions": [0]}],
+    });
+    let refusal = until("an answer of the controller", || {
+        let answer = ask(&asked, ELECT_LEADERS, 2, &body);
+        let result = answer["ReplicaElectionResults"][0]["PartitionResult"][0].clone();
+        (result["ErrorCode"] == ELIGIBLE_LEADERS_NOT_AVAILABLE).then_some(result)
+    });
+    let words = refusal["ErrorMessage"].as_str().unwrap();
+    assert!(words.contains(&format!("away are {dead}.")), "{words}");
+    assert!(words.contains("start 1 more"), "{words}");
+    cluster.start_node(dead).await.unwrap();
+    cluster.produce("t", 0, &[(b"k", b"w")]).await.unwrap();
+    assert_eq!(cluster.records("t").await.unwrap().len(), 2);
 }

@@ -5,6 +5,7 @@
 //! Invariant: what stands between the marks is a function of committed files.
 
 mod clients;
+mod cluster;
 mod perf;
 mod suites;
 
@@ -45,6 +46,12 @@ fn table(root: &Path, name: &str) -> Result<String> {
             &results(root, "perf-durable.json")?,
             &results(root, "perf-fsync.json")?,
         ),
+        "gaps" => cluster::gaps(
+            &results(root, "cluster-failover.json")?,
+            &results(root, "cluster-handover.json")?,
+            &results(root, "cluster-catchup.json")?,
+        ),
+        "replicated" => cluster::load(&results(root, "cluster-load.json")?),
         _ => bail!("README.md: there is no table {name}"),
     }
 }
