@@ -9,6 +9,7 @@
 //! take is ever visible; with `page-cache` it is the log end. A waiter is told after the lock was
 //! released. An error of the disk ends the service of the partition and is reported to its directory.
 
+mod exchange;
 mod flushing;
 pub(crate) mod group;
 pub(crate) mod relocation;
@@ -164,6 +165,8 @@ pub struct Partition {
     log_end: AtomicI64,
     flush_is_free: bool,
     offline: AtomicBool,
+    /// The log was exchanged for one that came from a peer.
+    exchanged: AtomicBool,
     group: RwLock<Option<std::sync::Weak<Group>>>,
 }
 
@@ -242,6 +245,7 @@ impl Partition {
             }),
             flush_is_free: parts.flush_is_free || KnownBug::AckBeforeFsync.is_back(),
             offline: AtomicBool::new(false),
+            exchanged: AtomicBool::new(false),
             group: RwLock::new(None),
         })
     }

@@ -13,6 +13,7 @@ pub mod entry_map;
 mod group;
 mod group_log;
 pub mod identity;
+mod installing;
 pub mod journal;
 mod log_store;
 mod pump;
@@ -29,6 +30,7 @@ pub use group_log::{Clock, Leadership, LeadershipListener};
 pub use identity::{GroupId, ReplicaId};
 pub use journal::Journal;
 pub use rpc::tell_driver;
+pub(crate) use snapshot::Ships;
 pub use snapshot::SnapshotContent;
 pub use state_machine::StateMachine;
 

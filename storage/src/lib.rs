@@ -26,6 +26,7 @@ mod tail_cache;
 pub use error::{AppendError, Damage, DamageFault, LogError, ReadError};
 pub use handles::HandleCache;
 pub use index::AbortedTxn;
+pub use log::shipping::{ExchangeError, IncomingLog, Manifest, ShipError, Shipment};
 pub use log::{
     AfterRecoveryPoint, AppendInfo, DeletedSegment, DeletionReason, LeaderAppend, LeaderBatch,
     LogHealth, LogRead, LogResources, LogSlice, MinOneBatch, OpenContext, PartitionLog,

@@ -45,6 +45,7 @@ mod read;
 mod recovery;
 mod retention;
 mod seals;
+pub mod shipping;
 mod truncate;
 
 #[cfg(test)]

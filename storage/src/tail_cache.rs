@@ -139,6 +139,10 @@ impl TailCache {
         }
     }
 
+    pub(crate) const fn budget(&self) -> &Arc<TailBudget> {
+        &self.budget
+    }
+
     pub(crate) fn clear(&self) {
         self.tail.lock().clear(&self.budget);
     }

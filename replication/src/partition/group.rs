@@ -236,6 +236,22 @@ impl Partition {
         Ok(deleted)
     }
 
+    /// Lets a group let go of the entries in the closed segments of a compacted topic, which can then be
+    /// compacted. They follow when it has.
+    pub(crate) fn settle_closed(&self) {
+        let Some(group) = self.group() else { return };
+        let wanted = self.inspect(|log, marks| {
+            let closed = log.segments().last().map_or(Offset::ZERO, |(active, _)| active);
+            (log.settings().cleanup.compacts() && closed <= marks.high_watermark.min(log.flushed()))
+                .then_some(closed)
+        });
+        if let Ok(Some(wanted)) = wanted
+            && wanted > self.settled()
+        {
+            group.settle_when_passed(wanted);
+        }
+    }
+
     /// Empties the log, which goes on at `start`, of which everything below is committed elsewhere.
     pub(crate) fn restart_log(&self, start: Offset, now: Now) -> Result<(), LogError> {
         let mut state = self.state.lock();

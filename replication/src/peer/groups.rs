@@ -106,6 +106,13 @@ pub trait SnapshotSink: Send {
 
 /// A snapshot to be sent: a small head, and a stream of bytes that may be empty.
 pub trait SnapshotSource: Send + Sync + 'static {
+    /// Called before anything else, once it is to be sent.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn open(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     fn head(&self) -> Bytes;
     fn bytes(&self) -> u64;
     /// At most `bytes_max` bytes from position `at`; none only at the end.

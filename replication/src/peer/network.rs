@@ -415,6 +415,7 @@ impl<S: SnapshotSource> ReplicaClient<S> {
         let link = self.links.link(self.target.node, Lane::Bulk);
         let connection = link.connected(allowed).await?;
         let mut source = snapshot.snapshot;
+        source.open().map_err(|error| PeerError::Unsendable(error.to_string()))?;
         let bytes = source.bytes();
         let mut head = self.address(&connection)?;
         codec::put_vote(&mut head, &vote);

@@ -14,8 +14,8 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::impls::EmptyNode;
 use openraft::network::{NetSnapshot, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::{ChangeMembers, Config, SnapshotPolicy};
 use ottla_protocol::model::{MonoTime, NodeId, Offset};
@@ -28,8 +28,7 @@ use super::log_store::LogStore;
 use super::pump::Pump;
 use super::{
     Batch, GroupId, Journal, Leadership, LeadershipListener, Membership, Payload, Proposal, Raft,
-    ReplicaId, Snapshot, SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote,
-    check_batch,
+    ReplicaId, SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote, check_batch,
 };
 use crate::partition::Partition;
 
@@ -498,17 +497,6 @@ impl Group {
 
     /// # Errors
     /// The group has stopped.
-    pub async fn install_snapshot(
-        &self,
-        vote: Vote,
-        snapshot: Snapshot,
-    ) -> Result<SnapshotResponse<TypeConfig>, GroupError> {
-        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
-        installed.map_err(|error| GroupError::Stopped(self.id(), error.to_string()))
-    }
-
-    /// # Errors
-    /// The group has stopped.
     pub async fn handle_transfer(
         &self,
         request: TransferLeaderRequest<TypeConfig>,
@@ -573,6 +561,18 @@ impl Group {
         });
     }
 
+    /// The same for the sake of compaction, where no replica that keeps up would need a snapshot for it.
+    pub fn settle_when_passed(self: &Arc<Self>, offset: Offset) {
+        let now = self.log.now().mono;
+        let behind = self.followers().into_iter().any(|follower| {
+            let keeps_up = follower.caught_up.is_some_and(|at| now.since(at) <= self.lag_max);
+            keeps_up && follower.matched < offset
+        });
+        if !behind {
+            self.settle(offset);
+        }
+    }
+
     fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {
         GroupError::Stopped(self.id(), error.to_string())
     }
@@ -593,6 +593,9 @@ fn first_entries(
     replica: ReplicaId,
     partition: &Partition,
 ) -> Result<Vec<Record>, RecoverError> {
+    if partition.inspect(|log, _| log.settings().cleanup.compacts())? {
+        return purged_entries(id, replica, partition);
+    }
     partition.inspect(|log, marks| {
         let (mut first, mut count) = (None, 0);
         let (mut last_term, mut end) = (0, log.log_end());
@@ -614,4 +617,20 @@ fn first_entries(
         }
         Ok(records)
     })?
+}
+
+/// The same of a log that is, or was, compacted: its batches are no entries, as they have gaps and may be
+/// merged. Other replicas get it as a snapshot.
+fn purged_entries(
+    id: GroupId,
+    replica: ReplicaId,
+    partition: &Partition,
+) -> Result<Vec<Record>, RecoverError> {
+    Ok(partition.inspect(|log, marks| {
+        let latest = log.latest_epoch().map_or(0, |epoch| u64::try_from(epoch.get()).unwrap_or(0));
+        let start = Point { index: 0, term: latest, end: marks.log_end };
+        let voters = Membership::new_with_defaults(vec![BTreeSet::from([replica])], []);
+        let members = StoredMembership::new(Some(start.log_id()), voters);
+        vec![Record::Purge(id, start, members), Record::Vote(id, Vote::new(latest, replica))]
+    })?)
 }

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ pub(crate) struct GroupLog {
     recordless: Mutex<Place>,
     /// Why the instance ended by itself.
     failure: Mutex<Option<String>>,
+    /// How many snapshots began to come in.
+    incoming: AtomicU64,
 }
 
 /// Which replica it is, and what it stands on.
@@ -145,20 +148,14 @@ impl GroupLog {
             // What a failed sync left behind is known only after the process ends.
             return Err(PartitionError::Offline(partition.name().clone()).into());
         }
+        super::installing::resume(id, &partition, &journal).await?;
         let mut records = match journal.group(id) {
             Some(records) => records,
             None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
             None => GroupRecords::default(),
         };
-        if records.restarting
-            && let Some((point, members)) = records.purged.clone()
-        {
-            // The crash came while a snapshot was being installed: the log is emptied again.
-            partition.restart_log(point.end, clock())?;
-            journal.commit(&[Record::Purge(id, point, members)]).await?;
-            records = journal.group(id).unwrap_or_default();
-        }
         cut_damage(id, &partition, &journal, &mut records, clock()).await?;
+        empty_if_short(id, &partition, &journal, &mut records, clock()).await?;
         let mut rebuilt = rebuild(&partition, &records)?;
         if let Rebuilt::Broken { at, why } = rebuilt {
             distrust(id, &journal, &mut records, &why).await?;
@@ -213,6 +210,7 @@ impl GroupLog {
             suspect: records.suspect,
             recordless: Mutex::default(),
             failure: Mutex::new(None),
+            incoming: AtomicU64::new(0),
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
         let committed = applied.map_or(Offset::ZERO, |point| point.end);
@@ -567,6 +565,14 @@ impl GroupLog {
         let known = self.map.lock().point(upto.index);
         let point = match known {
             Some(point) => point,
+            // They come with a snapshot, whose installation notes it: until then nothing is known of
+            // offsets, and a crash leaves the log as it was.
+            None if self.applied.lock().last.is_none_or(|last| last.index < upto.index) => {
+                let end = purged.map_or(Offset::ZERO, |purged| purged.end);
+                let point = Point { index: upto.index, term: upto.leader_id.term, end };
+                self.map.lock().purge(point);
+                return Ok(());
+            }
             // A hole before the entries to come, as openraft makes it where the state machine is ahead.
             None => {
                 let end = self.map.lock().end();
@@ -583,22 +589,20 @@ impl GroupLog {
         Ok(())
     }
 
-    /// Empties the log, which goes on after `point`.
-    pub(super) async fn restart_after(
-        &self,
-        point: Point,
-        members: &StoredMembership,
-    ) -> io::Result<()> {
-        self.journal.commit(&[Record::Restart(self.id, point, members.clone())]).await?;
-        self.partition.restart_log(point.end, self.now()).map_err(io::Error::other)?;
-        self.journal.commit(&[Record::Purge(self.id, point, members.clone())]).await?;
-        *self.map.lock() = EntryMap::starting_after(Some(point));
+    /// The log was exchanged for one that is durable up to `end`.
+    pub(super) fn replace_map(&self, map: EntryMap, end: Offset) {
+        *self.map.lock() = map;
         let mut flushes = self.flushes.lock();
-        flushes.flushed = point.end;
-        flushes.pending.iter_mut().for_each(|io| io.offset = io.offset.min(point.end));
+        flushes.flushed = end;
+        flushes.noted.1 = end;
+        flushes.pending.iter_mut().for_each(|io| io.offset = io.offset.min(end));
         drop(flushes);
         self.settle();
-        Ok(())
+    }
+
+    /// How many snapshots began to come in before.
+    pub(super) fn count_incoming(&self) -> u64 {
+        self.incoming.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Notes how far was applied, so that a start need not begin from the purge point.
@@ -701,7 +705,28 @@ async fn cut_damage(
     })??;
     let Some(damage) = damage else { return Ok(()) };
     distrust(id, journal, records, &format!("damage from offset {damage} on")).await?;
-    partition.cut_damage(damage.max(purged), now)?;
+    partition.cut_damage(damage, now)?;
+    Ok(())
+}
+
+/// A log that ends before the entries that peers may send is emptied: a snapshot has to bring all.
+async fn empty_if_short(
+    id: GroupId,
+    partition: &Partition,
+    journal: &Arc<Journal>,
+    records: &mut GroupRecords,
+    now: Now,
+) -> Result<(), RecoverError> {
+    let purged = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
+    if partition.log_end() >= purged {
+        return Ok(());
+    }
+    if records.suspect.is_none() {
+        distrust(id, journal, records, "the log ends before its purge point").await?;
+    }
+    partition.restart_log(Offset::ZERO, now)?;
+    journal.commit(&[Record::Emptied(id)]).await?;
+    *records = journal.group(id).unwrap_or_default();
     Ok(())
 }
 

@@ -290,6 +290,20 @@ impl Journal {
     }
 }
 
+/// A record as bytes that tell when they are not as they were written.
+pub(super) fn sealed(record: &Record) -> Vec<u8> {
+    let (mut bytes, mut body) = (Vec::new(), Vec::new());
+    record.encode(&mut body);
+    frame::push(&mut bytes, 0, 0, &body);
+    bytes
+}
+
+/// The record that [`sealed`] was given, if the bytes are as they were written.
+pub(super) fn opened(bytes: &[u8]) -> Option<Record> {
+    let frame = frame::parse(bytes, 0).filter(|frame| frame.end == bytes.len())?;
+    Record::decode(frame.body)
+}
+
 fn dead(kind: io::ErrorKind) -> io::Error {
     io::Error::new(kind, "the replica journal could not be made durable; its disk must be checked")
 }

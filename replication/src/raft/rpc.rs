@@ -1,22 +1,22 @@
 //! A group as the links between brokers see it.
 //!
-//! Owns: handing requests to the instance in the order of their first polls, the in-sync replicas, the form
-//! of a snapshot on the wire. Never: elections or retries (the driver's).
+//! Owns: handing requests to the instance in the order of their first polls, the in-sync replicas.
+//! Never: elections or retries (the driver's).
 
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use ottla_protocol::model::{NodeId, Now, Offset};
 
-use super::{Batch, Group, Payload, ReplicaId, Snapshot, SnapshotContent, TypeConfig, check_batch};
+use super::installing::Sink;
+use super::{Batch, Group, Payload, ReplicaId, TypeConfig, check_batch};
 use crate::peer::{
     GroupAnswer, GroupFault, GroupLeadership, GroupRpc, IncomingSnapshot, SnapshotSink,
-    SnapshotSource,
 };
 
 fn fault(error: impl std::fmt::Display) -> GroupFault {
@@ -111,12 +111,7 @@ impl GroupRpc for Group {
     }
 
     fn snapshot_sink(&self, snapshot: IncomingSnapshot) -> io::Result<Box<dyn SnapshotSink>> {
-        let content = SnapshotContent::read(snapshot.head)?;
-        Ok(Box::new(Sink {
-            raft: self.raft.clone(),
-            vote: snapshot.vote,
-            snapshot: Snapshot { meta: snapshot.meta, snapshot: content },
-        }))
+        Ok(Box::new(Sink::begin(self.raft.clone(), Arc::clone(&self.log), snapshot)?))
     }
 
     fn elect(&self) -> futures_util::future::BoxFuture<'static, ()> {
@@ -154,58 +149,6 @@ impl GroupRpc for Group {
     }
 }
 
-struct Sink {
-    raft: super::Raft,
-    vote: super::Vote,
-    snapshot: Snapshot,
-}
-
-impl SnapshotSink for Sink {
-    fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        // Only the head says anything yet.
-        match bytes.len() {
-            0 => Ok(()),
-            len => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{len} bytes too many"))),
-        }
-    }
-
-    fn finish(self: Box<Self>) -> GroupAnswer<SnapshotResponse<TypeConfig>> {
-        Box::pin(async move {
-            self.raft.install_full_snapshot(self.vote, self.snapshot).await.map_err(fault)
-        })
-    }
-}
-
-/// Length of a head: two offsets.
-const HEAD: usize = 16;
-
-impl SnapshotContent {
-    fn read(mut head: Bytes) -> io::Result<Self> {
-        if head.len() != HEAD {
-            let text = format!("a snapshot's head has {} bytes instead of {HEAD}", head.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        Ok(Self { next: Offset(head.get_i64()), log_start: Offset(head.get_i64()) })
-    }
-}
-
-impl SnapshotSource for SnapshotContent {
-    fn head(&self) -> Bytes {
-        let mut head = BytesMut::with_capacity(HEAD);
-        head.put_i64(self.next.0);
-        head.put_i64(self.log_start.0);
-        head.freeze()
-    }
-
-    fn bytes(&self) -> u64 {
-        0
-    }
-
-    fn read(&mut self, _at: u64, _bytes_max: usize) -> io::Result<Bytes> {
-        Ok(Bytes::new())
-    }
-}
-
 /// Tells the driver of every change of a group's leadership.
 pub fn tell_driver(group: &Group, groups: &Arc<crate::peer::Groups>) {
     let groups = Arc::clone(groups);
@@ -214,16 +157,4 @@ pub fn tell_driver(group: &Group, groups: &Arc<crate::peer::Groups>) {
         Some(reason) => groups.stopped(&id, &reason),
         None => groups.changed(),
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshots_head_is_read_as_it_was_written() {
-        let content = SnapshotContent { next: Offset(7), log_start: Offset(3) };
-        assert_eq!(SnapshotContent::read(content.head()).ok(), Some(content));
-        assert!(SnapshotContent::read(Bytes::from_static(b"short")).is_err());
-    }
 }

@@ -1,6 +1,6 @@
 //! What committed entries do: they move the high watermark.
 //!
-//! Owns: applying, the applied point, snapshots that hold nothing but a place. Never: reads records;
+//! Owns: applying, the applied point, which snapshot there is. Never: reads records;
 //! what is derived from them (producers, group state) follows from the log itself.
 
 use std::io;
@@ -33,19 +33,20 @@ impl StateMachine {
         Self { log }
     }
 
-    /// The snapshot that stands for everything that was purged, or is about to be.
-    fn current(&self) -> Option<Snapshot> {
+    /// What the snapshot covers that stands for everything that was purged, or is about to be.
+    fn current(&self) -> Option<(Point, StoredMembership)> {
         let purged = self.log.journal.group(self.log.id).and_then(|records| records.purged);
         let built = self.log.built.lock().clone();
-        let newest = purged.into_iter().chain(built).max_by_key(|(point, _)| point.index);
-        newest.map(|(point, members)| self.snapshot(point, members))
+        purged.into_iter().chain(built).max_by_key(|(point, _)| point.index)
     }
 
     fn snapshot(&self, point: Point, members: StoredMembership) -> Snapshot {
-        let log_start = self.log.partition.watermarks().log_start;
         Snapshot {
             meta: SnapshotMeta { last_log_id: Some(point.log_id()), last_membership: members },
-            snapshot: SnapshotContent { next: point.end, log_start },
+            snapshot: SnapshotContent::here(
+                point.end,
+                Arc::<crate::partition::Partition>::clone(&self.log.partition),
+            ),
         }
     }
 }
@@ -120,7 +121,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
         let target = *self.log.snapshot_target.lock();
         let applied = self.log.applied.lock();
-        let current = self.current().and_then(|current| current.meta.last_log_id);
+        let current = self.current().map(|(point, _)| point);
         // Without a wish there is nothing to gain: what was purged has its snapshot.
         let point = target.or_else(|| applied.last.filter(|_| force))?;
         if applied.last.is_none_or(|last| last.index < point.index)
@@ -152,15 +153,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), io::Error> {
         let Some(id) = meta.last_log_id else { return Ok(()) };
         let point = Point { index: id.index, term: id.leader_id.term, end: content.next };
+        let log_start = content.log_start();
         let known = self.log.with_map(|map| map.point(id.index));
         match known {
             // The log has that very entry and may go on behind it: nothing is taken from it.
             Some(known) if known.term == point.term => {
                 self.log.partition.commit(known.end, 0);
             }
-            _ => self.log.restart_after(point, &meta.last_membership).await?,
+            _ => self.log.install(meta, content).await?,
         }
-        self.log.partition.trim(content.log_start).map_err(io::Error::other)?;
+        self.log.partition.trim(log_start).map_err(io::Error::other)?;
         let mut applied = self.log.applied.lock();
         applied.last = Some(point);
         applied.membership = meta.last_membership.clone();
@@ -168,6 +170,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        Ok(self.current())
+        Ok(self.current().map(|(point, members)| self.snapshot(point, members)))
     }
 }

@@ -10,4 +10,5 @@ mod crashes;
 mod faults;
 mod network;
 mod scenarios;
+mod shipping;
 mod suite;

@@ -75,10 +75,16 @@ impl Replicas {
         let due = placed.into_iter().filter_map(|placed| {
             let name = placed.partition.name();
             let settings = settings(name)?;
+            if placed.partition.take_exchanged() {
+                // What was cleaned, or could not be, was another log.
+                placed.directory.note_cleaned(name, None);
+                placed.directory.note_cleanable(name);
+            }
             if placed.directory.is_uncleanable(name) || self.moves.is_moving(name) {
                 return None;
             }
             let cleaned = placed.directory.cleaned(name);
+            placed.partition.settle_closed();
             // A group's entries are the log's batches: those that it may still send must stay.
             let settled = placed.partition.settled();
             let (range, unflushed) = placed

@@ -139,6 +139,10 @@ impl Directory {
         self.uncleanable.lock().insert(partition.clone());
     }
 
+    pub(super) fn note_cleanable(&self, partition: &TopicPartition) {
+        self.uncleanable.lock().remove(partition);
+    }
+
     pub(super) fn note_removal(&self, path: PathBuf) {
         self.removals.lock().push(path);
     }

@@ -215,11 +215,22 @@ impl PartitionLog {
         index: usize,
         from: Offset,
         state: &mut ProducerState,
+        on_abort: impl FnMut(AbortedTxn),
+    ) -> Result<(), LogError> {
+        self.replay_while(index, from, state, |_| true, on_abort)
+    }
+
+    fn replay_while(
+        &self,
+        index: usize,
+        from: Offset,
+        state: &mut ProducerState,
+        within: impl Fn(&BatchHeader) -> bool,
         mut on_abort: impl FnMut(AbortedTxn),
     ) -> Result<(), LogError> {
         self.walk(index, from, |frame, file| {
             let header = &frame.header;
-            if !header.has_producer_id() {
+            if !header.has_producer_id() || !within(header) {
                 return Ok(());
             }
             let marker = if header.attributes.is_control() {
@@ -242,6 +253,17 @@ impl PartitionLog {
             }
             Ok(())
         })
+    }
+
+    /// As [`Self::replay`], of the batches below `bound`.
+    pub(super) fn replay_below(
+        &self,
+        index: usize,
+        from: Offset,
+        bound: Offset,
+        state: &mut ProducerState,
+    ) -> Result<(), LogError> {
+        self.replay_while(index, from, state, |header| header.base_offset < bound, |_| {})
     }
 
     /// Shows the header of every batch from the one that contains `from` on, up to the log's end or

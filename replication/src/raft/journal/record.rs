@@ -21,9 +21,12 @@ pub enum Record {
     Truncate(GroupId, u64),
     /// Entries up to this point are no more, and what the membership was there.
     Purge(GroupId, Point, StoredMembership),
-    /// The log is to be emptied and to go on after this point: a snapshot is being installed. A
-    /// [`Record::Purge`] says that it is done.
-    Restart(GroupId, Point, StoredMembership),
+    /// The log was exchanged for one that ends with this entry, all of it durable: nothing that was
+    /// known of the other one's entries holds.
+    Installed(GroupId, Point, StoredMembership),
+    /// The log was emptied, because what was lost of it is not among the entries that peers send: a
+    /// snapshot has to bring it.
+    Emptied(GroupId),
     /// A committed entry with where its records end: applied up to here, and a place to count from.
     Anchor(GroupId, Point),
     /// The log is durable up to here, and was when this was written: what is missing below is damage.
@@ -75,12 +78,13 @@ const VOTE: u8 = 1;
 const RECORDLESS: u8 = 2;
 const TRUNCATE: u8 = 3;
 const PURGE: u8 = 4;
-const RESTART: u8 = 5;
+const INSTALLED: u8 = 5;
 const ANCHOR: u8 = 6;
 const FORGET: u8 = 7;
 const SYNCED: u8 = 8;
 const SUSPECT: u8 = 9;
 const VERIFY: u8 = 10;
+const EMPTIED: u8 = 11;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
@@ -94,7 +98,8 @@ impl Record {
             | Self::Recordless(group, ..)
             | Self::Truncate(group, _)
             | Self::Purge(group, ..)
-            | Self::Restart(group, ..)
+            | Self::Installed(group, ..)
+            | Self::Emptied(group)
             | Self::Anchor(group, _)
             | Self::Synced(group, _)
             | Self::Suspect(group, _)
@@ -109,7 +114,8 @@ impl Record {
             Self::Recordless(..) => RECORDLESS,
             Self::Truncate(..) => TRUNCATE,
             Self::Purge(..) => PURGE,
-            Self::Restart(..) => RESTART,
+            Self::Installed(..) => INSTALLED,
+            Self::Emptied(_) => EMPTIED,
             Self::Anchor(..) => ANCHOR,
             Self::Synced(..) => SYNCED,
             Self::Suspect(..) => SUSPECT,
@@ -131,14 +137,14 @@ impl Record {
                 put_kind(out, &entry.kind);
             }
             Self::Truncate(_, first) => out.extend_from_slice(&first.to_le_bytes()),
-            Self::Purge(_, point, members) | Self::Restart(_, point, members) => {
+            Self::Purge(_, point, members) | Self::Installed(_, point, members) => {
                 put_point(out, point);
                 put_stored(out, members);
             }
             Self::Anchor(_, point) => put_point(out, point),
             Self::Synced(_, offset) => out.extend_from_slice(&offset.get().to_le_bytes()),
             Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
-            Self::Verify(_) | Self::Forget(_) => {}
+            Self::Verify(_) | Self::Forget(_) | Self::Emptied(_) => {}
         }
     }
 
@@ -166,7 +172,8 @@ impl Record {
             }
             TRUNCATE => Self::Truncate(group, from.u64()?),
             PURGE => Self::Purge(group, from.point()?, from.stored()?),
-            RESTART => Self::Restart(group, from.point()?, from.stored()?),
+            INSTALLED => Self::Installed(group, from.point()?, from.stored()?),
+            EMPTIED => Self::Emptied(group),
             ANCHOR => Self::Anchor(group, from.point()?),
             FORGET => Self::Forget(group),
             SYNCED => Self::Synced(group, from.offset()?),

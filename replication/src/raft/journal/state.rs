@@ -15,8 +15,6 @@ pub struct GroupRecords {
     pub vote: Option<Vote>,
     /// The last entry that is no more, with the membership as of it.
     pub purged: Option<(Point, StoredMembership)>,
-    /// The log is to be emptied and to begin after [`Self::purged`].
-    pub restarting: bool,
     pub recordless: BTreeMap<u64, Recordless>,
     /// Committed entries by index: their terms and where their records end.
     pub anchors: BTreeMap<u64, (u64, Offset)>,
@@ -51,18 +49,15 @@ impl GroupRecords {
                 self.anchors.split_off(first);
             }
             Record::Purge(_, point, members) => {
-                if std::mem::take(&mut self.restarting) {
-                    self.recordless.clear();
-                    self.anchors.clear();
-                }
                 self.purge(*point, members);
             }
-            Record::Restart(_, point, members) => {
-                self.restarting = true;
-                self.synced = Offset::ZERO;
-                self.recordless.clear();
-                self.anchors.clear();
+            Record::Installed(_, point, members) => {
+                self.empty();
                 self.purge(*point, members);
+            }
+            Record::Emptied(_) => {
+                self.empty();
+                self.purged = None;
             }
             Record::Synced(_, offset) => self.synced = *offset,
             Record::Suspect(_, term) => {
@@ -77,6 +72,12 @@ impl GroupRecords {
         }
     }
 
+    fn empty(&mut self) {
+        self.synced = Offset::ZERO;
+        self.recordless.clear();
+        self.anchors.clear();
+    }
+
     fn purge(&mut self, point: Point, members: &StoredMembership) {
         self.recordless = self.recordless.split_off(&(point.index + 1));
         self.anchors = self.anchors.split_off(&(point.index + 1));
@@ -87,10 +88,9 @@ impl GroupRecords {
     fn records(&self, group: GroupId) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.vote.map(|vote| Record::Vote(group, vote)));
-        records.extend(self.purged.as_ref().map(|(point, members)| match self.restarting {
-            true => Record::Restart(group, *point, members.clone()),
-            false => Record::Purge(group, *point, members.clone()),
-        }));
+        let purged = self.purged.as_ref();
+        records
+            .extend(purged.map(|(point, members)| Record::Purge(group, *point, members.clone())));
         let recordless = self.recordless.iter();
         records.extend(recordless.map(|(i, entry)| Record::Recordless(group, *i, entry.clone())));
         let anchors = self.anchors.iter();

@@ -56,7 +56,8 @@ fn record(step: u64) -> Record {
         6 => Record::Truncate(id, step.saturating_sub(4)),
         7 => Record::Synced(id, point.end),
         8 => Record::Purge(id, point, stored),
-        9 if step.is_multiple_of(3) => Record::Restart(id, point, stored),
+        9 if step.is_multiple_of(3) => Record::Installed(id, point, stored),
+        9 if step.is_multiple_of(2) => Record::Emptied(id),
         9 => Record::Suspect(id, step),
         _ => Record::Verify(id),
     }

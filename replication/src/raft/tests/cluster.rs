@@ -16,7 +16,7 @@ use ottla_protocol::records::{Batch as RecordBatch, BatchBuilder, Compression, H
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
 use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
 use ottla_storage::fs::{FileSystem, OpenMode};
-use ottla_storage::log_dir::DirHealth;
+use ottla_storage::log_dir::{DirHealth, FolderName, FolderStage};
 use ottla_storage::{
     AfterRecoveryPoint, AppendOrigin, LeaderBatch, LogResources, LogSettings, OpenContext,
     PartitionLog,
@@ -95,6 +95,26 @@ pub(super) fn home(flusher: &FlushCoordinator) -> Home {
     }
 }
 
+/// What a start does with the folders of logs that came from peers, as `Replicas` does.
+pub(super) fn finish_exchange(fs: &dyn FileSystem) -> std::io::Result<()> {
+    let names = fs.list(dir())?.into_iter().filter_map(|entry| FolderName::parse(&entry.name));
+    let (others, live): (Vec<_>, Vec<_>) = names.partition(|name| name.stage != FolderStage::Live);
+    for name in &others {
+        let aside = FolderName { stage: FolderStage::Deleting, ..name.clone() };
+        if live.is_empty() && name.stage == FolderStage::Future && others.contains(&aside) {
+            fs.rename(&dir().join(name.text()), &dir().join(name.partition.to_string()))?;
+        }
+    }
+    fs.sync_dir(dir())?;
+    for name in others {
+        match fs.remove_dir_all(&dir().join(name.text())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn dir() -> &'static Path {
     Path::new("/data")
 }
@@ -126,16 +146,20 @@ impl Cluster {
     /// The same, with more nodes that are not up yet.
     pub(super) async fn formed_of(seed: u64, nodes: i32) -> Self {
         let mut cluster = Self::new(seed, nodes);
-        for node in 0..3 {
-            cluster.start(node).await.unwrap();
-        }
-        let voters: BTreeSet<ReplicaId> =
-            cluster.nodes.iter().take(3).map(|node| node.id).collect();
-        for node in 0..3 {
-            cluster.group(node).initialize(voters.clone()).await.unwrap();
-        }
-        cluster.leader().await;
+        cluster.form().await;
         cluster
+    }
+
+    /// Starts the first three nodes as voters, and waits for a leader.
+    pub(super) async fn form(&mut self) {
+        for node in 0..3 {
+            self.start(node).await.unwrap();
+        }
+        let voters: BTreeSet<ReplicaId> = self.nodes.iter().take(3).map(|node| node.id).collect();
+        for node in 0..3 {
+            self.group(node).initialize(voters.clone()).await.unwrap();
+        }
+        self.leader().await;
     }
 
     pub(super) fn now(&self) -> Now {
@@ -201,6 +225,7 @@ impl Cluster {
         let Node { id, fs, running } = &mut self.nodes[node];
         assert!(running.is_none(), "{id} runs");
         let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
+        finish_exchange(&*fs)?;
         let flusher =
             FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
         let journal = Journal::open(Arc::clone(&fs), dir(), flusher.clone())

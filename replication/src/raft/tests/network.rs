@@ -15,6 +15,7 @@ use openraft::raft::{
 use ottla_protocol::records::BatchHeader;
 use parking_lot::Mutex;
 
+use crate::peer::{GroupRpc, IncomingSnapshot, SnapshotSource};
 use crate::raft::group_log::epoch_of;
 use crate::raft::{
     Batch, Entry, Group, Payload, ReplicaId, Snapshot, SnapshotContent, TypeConfig, Vote,
@@ -57,6 +58,7 @@ pub(super) struct Links {
     /// When a leader's request last arrived, in simulated time.
     heard: BTreeMap<ReplicaId, tokio::time::Instant>,
     pub(super) snapshots: u64,
+    pub(super) snapshot_bytes: u64,
     pub(super) appends: u64,
 }
 
@@ -74,6 +76,7 @@ impl Net {
             delay_max_ms: 1,
             heard: BTreeMap::new(),
             snapshots: 0,
+            snapshot_bytes: 0,
             appends: 0,
         })))
     }
@@ -250,14 +253,33 @@ impl RaftNetworkV2<TypeConfig> for Link {
         _: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        self.net.with(|links| links.snapshots += 1);
-        let sent = self
-            .call(|group| {
-                let snapshot = snapshot.clone();
-                async move { group.install_snapshot(vote, snapshot).await }
-            })
-            .await;
-        sent.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))
+        let unreachable = |error: &(dyn std::error::Error + 'static)| {
+            StreamingError::Unreachable(Unreachable::from_string(error.to_string()))
+        };
+        let Snapshot { meta, snapshot: mut content } = snapshot;
+        self.net.carry(self.from, self.to).await.map_err(|error| unreachable(&error))?;
+        let group = self.net.at(self.to).map_err(|error| unreachable(&error))?;
+        content.open().map_err(|error| unreachable(&error))?;
+        let (head, bytes) = (content.head(), content.bytes());
+        self.net.with(|links| {
+            links.snapshots += 1;
+            links.snapshot_bytes += bytes;
+        });
+        let incoming = IncomingSnapshot { vote, meta, head, bytes };
+        let mut sink = group.snapshot_sink(incoming).map_err(|error| unreachable(&error))?;
+        let mut at = 0;
+        while at < bytes {
+            let chunk = content.read(at, 700).map_err(|error| unreachable(&error))?;
+            at += chunk.len() as u64;
+            sink.write(chunk).map_err(|error| unreachable(&error))?;
+            if at % 5 == 0 {
+                self.net.carry(self.from, self.to).await.map_err(|error| unreachable(&error))?;
+            }
+        }
+        let answer = sink.finish().await;
+        let answer = answer.map_err(|fault| unreachable(&io::Error::other(fault.0)))?;
+        self.net.carry(self.to, self.from).await.map_err(|error| unreachable(&error))?;
+        Ok(answer)
     }
 
     async fn transfer_leader(
