@@ -51,13 +51,27 @@ impl ChurnTask {
                 tracing::debug!(%error, "the operator tries something else");
             }
         }
-        let all: Vec<i32> = self.desk.nodes.to_vec();
         for partition in 0..self.desk.partitions {
-            while !self.holds_all(partition).await {
-                if let Err(error) = self.reassign(partition, all.clone()).await {
-                    tracing::debug!(%error, partition, "the operator asks again");
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            self.settle(partition).await;
+        }
+    }
+
+    /// Has every node hold the partition. A node may not have heard yet of a move that it is asked about,
+    /// so the last one is given again, and every node has to know of it.
+    async fn settle(&mut self, partition: i32) {
+        let pause = Duration::from_millis(200);
+        let all: Vec<i32> = self.desk.nodes.to_vec();
+        loop {
+            match self.reassign(partition, all.clone()).await {
+                Ok(ErrorCode::None) => break,
+                Ok(code) => tracing::debug!(?code, partition, "the operator asks again"),
+                Err(error) => tracing::debug!(%error, partition, "the operator asks again"),
+            }
+            tokio::time::sleep(pause).await;
+        }
+        for node in all {
+            while !self.holds_all(node, partition).await {
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -89,7 +103,7 @@ impl ChurnTask {
         Connection::open(&Desk::host(node.unwrap_or(1)), DEADLINE).await
     }
 
-    async fn reassign(&mut self, partition: i32, replicas: Vec<i32>) -> io::Result<()> {
+    async fn reassign(&mut self, partition: i32, replicas: Vec<i32>) -> io::Result<ErrorCode> {
         let mut connection = self.open().await?;
         let named = format!("{replicas:?}");
         let wanted = ReassignablePartition::default()
@@ -103,11 +117,10 @@ impl ChurnTask {
         let answer = connection.call(REASSIGN_VERSION, &request, DEADLINE).await?;
         let each = answer.responses.iter().flat_map(|topic| &topic.partitions);
         let code = each.map(|of| of.error_code).next().unwrap_or(answer.error_code);
-        note(&self.desk.history, &format!("partition {partition} to {named}"), code);
-        Ok(())
+        Ok(note(&self.desk.history, &format!("partition {partition} to {named}"), code))
     }
 
-    async fn elect(&mut self, partition: i32) -> io::Result<()> {
+    async fn elect(&mut self, partition: i32) -> io::Result<ErrorCode> {
         const PREFERRED: i8 = 0;
         let mut connection = self.open().await?;
         let of =
@@ -119,15 +132,18 @@ impl ChurnTask {
         let answer = connection.call(ELECT_VERSION, &request, DEADLINE).await?;
         let each = answer.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
         let code = each.map(|of| of.error_code).next().unwrap_or(answer.error_code);
-        note(&self.desk.history, &format!("partition {partition} to its preferred leader"), code);
-        Ok(())
+        Ok(note(
+            &self.desk.history,
+            &format!("partition {partition} to its preferred leader"),
+            code,
+        ))
     }
 
-    /// Whether the partition has a replica on every node, and nothing is under way.
-    async fn holds_all(&mut self, partition: i32) -> bool {
+    /// Whether `node` knows of a replica on every node, and all of them are in sync.
+    async fn holds_all(&self, node: i32, partition: i32) -> bool {
         let topic = Arc::clone(&self.desk.topic);
         let asked = async {
-            let mut connection = self.open().await?;
+            let mut connection = Connection::open(&Desk::host(node), DEADLINE).await?;
             connection.metadata(&topic).await
         };
         let Ok(metadata) = asked.await else { return false };
@@ -140,6 +156,8 @@ impl ChurnTask {
     }
 }
 
-fn note(history: &History, what: &str, code: i16) {
-    history.note(format!("move {what}: {:?}", ErrorCode::from_code(code)));
+fn note(history: &History, what: &str, code: i16) -> ErrorCode {
+    let code = ErrorCode::from_code(code);
+    history.note(format!("move {what}: {code:?}"));
+    code
 }

@@ -85,6 +85,17 @@ pub struct Menu {
     pub clients: Vec<String>,
     /// One bit of a log rots while its host is down: the topic whose log it is.
     pub rot: Option<String>,
+    pub rhythm: Rhythm,
+}
+
+/// What faults are mostly like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rhythm {
+    #[default]
+    Mixed,
+    /// Power goes and is back before anyone is suspected, while disks are slow and one node is often cut
+    /// off: what a leader sent and had not synced is lost where it matters most.
+    Restarts,
 }
 
 /// Makes trouble.
@@ -113,7 +124,13 @@ enum Way {
 impl Nemesis {
     #[must_use]
     pub fn new(nodes: Vec<Node>, mut random: Random, menu: Menu, history: History) -> Self {
-        let density = Density::of(&mut random);
+        let mut density = Density::of(&mut random);
+        if menu.rhythm == Rhythm::Restarts {
+            density = Density { every: 250, down_max: 60, cut_max: 700 };
+            for node in &nodes {
+                node.disk.set_manner(Manner { sync_millis_max: random.between(5..60) });
+            }
+        }
         Self { nodes, random, density, menu, history, cuts: Vec::new(), crashes: 0, faults: 0 }
     }
 
@@ -182,6 +199,14 @@ impl Nemesis {
     fn begin(&mut self, sim: &mut Sim<'_>, now: u64) {
         let count = u64::try_from(self.nodes.len()).unwrap_or(1);
         let index = usize::try_from(self.random.below(count)).unwrap_or(0);
+        if self.menu.rhythm == Rhythm::Restarts {
+            match self.random.below(5) {
+                0 => self.isolate(sim, index, now),
+                1 => self.nodes[index].disk.cut_power_soon(30),
+                _ => self.crash(sim, index, now, Way::Power),
+            }
+            return;
+        }
         match self.random.below(10) {
             0 | 1 => self.crash(sim, index, now, Way::Power),
             2 => self.crash(sim, index, now, Way::Process),

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use ottla_replication::raft::defects::Defect;
 use ottla_simulation::check;
 use ottla_simulation::disk::Survival;
+use ottla_simulation::faults::Rhythm;
 use ottla_simulation::history::{self, History};
 use ottla_simulation::scenario::brokers::{self, Layout};
 use ottla_simulation::scenario::{Outcome, Plan};
@@ -30,7 +31,7 @@ const USAGE: &str = "\
 usage: ottla-simulation run  <scenario> <seed> [options]
        ottla-simulation soak <scenario> <first seed> <seeds> [--jobs N] [options]
        ottla-simulation check <history.jsonl>
-scenarios: single, holes, rot; cluster, torn, decay, churn
+scenarios: single, holes, rot; cluster, torn, decay, restarts, churn
 options: --millis N    how long faults go on, in simulated milliseconds
          --bug NAME    puts a known bug back
          --history F   writes the history as JSON lines
@@ -113,6 +114,7 @@ fn run(scenario: &str, seed: u64, options: &Options) -> ExitCode {
         "cluster" => brokers::run(&plan, Layout::of(3)),
         "torn" => brokers::run(&plan, Layout { survival: Survival::AnySubset, ..Layout::of(3) }),
         "decay" => brokers::run(&plan, Layout { rot: true, ..Layout::of(3) }),
+        "restarts" => brokers::run(&plan, Layout { rhythm: Rhythm::Restarts, ..Layout::of(3) }),
         "churn" => brokers::run(
             &plan,
             Layout { churn: true, survival: Survival::AnySubset, ..Layout::of(3) },

@@ -18,7 +18,7 @@ use crate::check::Violation;
 use crate::churn::ChurnTask;
 use crate::client::{Connection, PORT};
 use crate::disk::{HostDisk, Survival};
-use crate::faults::{Menu, Nemesis, Node};
+use crate::faults::{Menu, Nemesis, Node, Rhythm};
 use crate::groups::MemberTask;
 use crate::history::History;
 use crate::network::Turmoil;
@@ -46,13 +46,21 @@ pub struct Layout {
     pub survival: Survival,
     /// An operator moves replicas about.
     pub churn: bool,
+    pub rhythm: Rhythm,
 }
 
 impl Layout {
     /// Brokers with groups, whose disks keep all or nothing of what was not synced.
     #[must_use]
     pub const fn of(brokers: i32) -> Self {
-        Self { brokers, groups: true, rot: false, survival: Survival::AllOrNothing, churn: false }
+        Self {
+            brokers,
+            groups: true,
+            rot: false,
+            survival: Survival::AllOrNothing,
+            churn: false,
+            rhythm: Rhythm::Mixed,
+        }
     }
 }
 
@@ -95,7 +103,8 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
     let clients = clients(&mut sim, &desk, &mut random, (layout, &done));
     let total = clients.len();
     let rot = layout.rot.then(|| TOPIC.to_owned());
-    let menu = Menu { disks: true, clocks: true, clients, rot };
+    let rhythm = layout.rhythm;
+    let menu = Menu { disks: true, clocks: true, clients, rot, rhythm };
     if layout.rot && layout.brokers == 1 {
         plan.history.rotten(TOPIC, 0);
     }

@@ -78,7 +78,8 @@ pub(super) fn record(history: &History, disks: &[HostDisk], partition: i32) {
             partition,
             node,
             log_start: held.first().map_or(0, |first| first.base),
-            committed,
+            // What it lacks is a matter of progress, not of difference.
+            committed: committed.min(held.last().map_or(0, |last| last.end)),
             batches: held.iter().map(|held| (held.base, held.digest)).collect(),
         };
         history.record(&format!("n{node}"), Kind::Ok, op);
