@@ -10,6 +10,8 @@ pub enum Defect {
     AckBeforeSync,
     /// A vote is given before it is durable.
     VoteNotSynced,
+    /// A vote is told to be durable while entries before it are not.
+    VoteOvertakes,
     /// openraft's `enable_leader_restore`.
     LeaderRestore,
     /// Entries without batches are not waited for before later batches are written.

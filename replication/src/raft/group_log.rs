@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
+use openraft::type_config::TypeConfigExt;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, Now, Offset};
 use ottla_storage::AppendError;
 use parking_lot::Mutex;
@@ -240,8 +241,9 @@ impl GroupLog {
         listener(self.id, self.leadership());
     }
 
-    /// Makes a vote durable. Whoever waits on this replica as another term's leader is told first.
-    pub(super) async fn save_vote(&self, vote: &Vote) -> io::Result<()> {
+    /// Makes a vote durable, and all entries before it. Whoever waits on this replica as another
+    /// term's leader is told first.
+    pub(super) async fn save_vote(self: &Arc<Self>, vote: &Vote) -> io::Result<()> {
         let leader = vote.committed.then_some(vote.leader_id.voted_for);
         let told = {
             let mut role = self.role.lock();
@@ -256,10 +258,15 @@ impl GroupLog {
             changed.then_some(told)
         };
         self.tell(told);
-        if Defect::VoteNotSynced.is_active() {
-            self.journal.write_lazily(&[Record::Vote(self.id, *vote)])?;
-        } else {
-            self.journal.commit(&[Record::Vote(self.id, *vote)]).await?;
+        let place = self.journal.write(&[Record::Vote(self.id, *vote)])?;
+        if Defect::VoteOvertakes.is_active() {
+            self.journal.durable(place).await?;
+        } else if !Defect::VoteNotSynced.is_active() {
+            // openraft has one mark for what is flushed, ordered by votes first: once it has this vote,
+            // it answers for every entry before it.
+            let (sender, saved) = TypeConfig::oneshot();
+            self.complete_when_durable(place, Offset::ZERO, IOFlushed::signal(sender));
+            saved.await.map_err(io::Error::other)??;
         }
         self.role.lock().vote = Some(*vote);
         Ok(())
@@ -348,7 +355,6 @@ impl GroupLog {
         callback: IOFlushed<TypeConfig>,
     ) -> io::Result<()> {
         let mut place = Place::default();
-        let mut appended = false;
         for entry in entries {
             let term = entry.term.term;
             self.check_next(&entry)?;
@@ -357,15 +363,11 @@ impl GroupLog {
                 Payload::Batch(Batch::Received(bytes)) => {
                     self.durable_before_batch().await?;
                     self.append_received(term, &bytes)?;
-                    appended = true;
                 }
                 Payload::Batch(Batch::Proposed(turn)) => {
                     self.durable_before_batch().await?;
-                    match self.append_proposed(term, &turn)? {
-                        Standing::Batch => appended = true,
-                        Standing::Recordless => {
-                            place = self.append_recordless(term, RecordlessKind::Blank)?;
-                        }
+                    if let Standing::Recordless = self.append_proposed(term, &turn)? {
+                        place = self.append_recordless(term, RecordlessKind::Blank)?;
                     }
                 }
                 Payload::Batch(Batch::LogStart(offset)) => {
@@ -380,7 +382,9 @@ impl GroupLog {
                 }
             }
         }
-        self.complete_when_durable(place, appended, callback);
+        let relaxed = self.partition.flushes_are_free() || Defect::AckBeforeSync.is_active();
+        let offset = if relaxed { Offset::ZERO } else { self.map.lock().end() };
+        self.complete_when_durable(place, offset, callback);
         Ok(())
     }
 
@@ -457,12 +461,16 @@ impl GroupLog {
     fn complete_when_durable(
         self: &Arc<Self>,
         place: Place,
-        appended: bool,
+        offset: Offset,
         callback: IOFlushed<TypeConfig>,
     ) {
-        let relaxed = self.partition.flushes_are_free() || Defect::AckBeforeSync.is_active();
-        let offset = if relaxed { Offset::ZERO } else { self.map.lock().end() };
-        self.flushes.lock().pending.push_back(PendingIo { offset, place, callback });
+        let behind = {
+            let mut flushes = self.flushes.lock();
+            // Nothing overtakes what came before it.
+            let offset = flushes.pending.back().map_or(offset, |before| before.offset.max(offset));
+            flushes.pending.push_back(PendingIo { offset, place, callback });
+            offset > flushes.flushed
+        };
         self.settle();
         if place > Place::default() {
             let log = Arc::downgrade(self);
@@ -472,7 +480,8 @@ impl GroupLog {
                 }
             });
         }
-        if appended && !relaxed {
+        // Whatever it is that is not flushed: nobody else may have asked.
+        if behind {
             self.partition.request_flush();
         }
     }
