@@ -18,6 +18,7 @@ pub mod journal;
 mod log_store;
 mod pump;
 mod rpc;
+mod runtime;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
@@ -50,6 +51,7 @@ openraft::declare_raft_types!(
         Vote = openraft::impls::Vote<leader_id_std::LeaderId<u64, ReplicaId>>,
         Payload = Payload,
         Entry = Entry,
+        AsyncRuntime = runtime::SmallRuntime,
 );
 
 /// The leader of a term, as log ids carry it: the term alone.

@@ -705,11 +705,12 @@ async fn cut_damage(
     records: &mut GroupRecords,
     now: Now,
 ) -> Result<(), RecoverError> {
-    let purged = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
     let verify = records.verify;
     let damage = partition.inspect(|log, _| match log.health() {
         ottla_storage::LogHealth::Damaged(damage) => Ok(Some(damage.from)),
-        _ if verify => log.first_damage(purged),
+        _ if verify => {
+            log.first_damage(log.segments().next().map_or(Offset::ZERO, |(base, _)| base))
+        }
         _ => Ok(None),
     })??;
     let Some(damage) = damage else { return Ok(()) };

@@ -266,10 +266,34 @@ fn rot_in_what_was_durable_before_a_truncation_is_no_torn_end() {
         // In the payload of the last batch that is left.
         let folder = Path::new("/data/topic-0");
         let logs = fs.list(folder).unwrap().into_iter();
-        let last = logs.filter(|file| file.name.ends_with(".log") && file.len > 0).next_back();
-        let last = last.unwrap();
+        let mut logs = logs;
+        let last = logs.rfind(|file| file.name.ends_with(".log") && file.len > 0).unwrap();
         fs.flip_bit(&folder.join(last.name), (last.len - 2) * 8).unwrap();
         let (log, _) = open(&fs).await.unwrap();
         assert!(!log.may_vote(), "it passed for an end that was never promised");
+    });
+}
+
+#[test]
+fn a_truncation_and_a_purge_are_durable_when_they_return() {
+    simulate(async {
+        for seed in 0..8 {
+            let fs = disk(seed);
+            assert_eq!(append(&fs).await, STEPS);
+            let (log, flusher) = open(&fs).await.unwrap();
+            flushed(&flusher, log.truncate(STEPS - 3)).await.unwrap();
+            fs.crash();
+            drop(log);
+            let (log, flusher) = open(&fs).await.unwrap();
+            let next = log.with_map(|map| map.next());
+            assert_eq!(next, STEPS - 3, "seed {seed}: what was cut came back");
+            let upto = log.with_map(|map| map.log_id(4)).unwrap();
+            flushed(&flusher, log.purge(&upto)).await.unwrap();
+            fs.crash();
+            drop(log);
+            let (log, _) = open(&fs).await.unwrap();
+            let purged = log.with_map(|map| map.purged()).map(|point| point.index);
+            assert_eq!(purged, Some(4), "seed {seed}: what was purged came back");
+        }
     });
 }

@@ -367,3 +367,42 @@ fn followers_say_where_they_are() {
         assert!(cluster.group((leader + 1) % 3).followers().is_empty());
     });
 }
+
+#[test]
+fn an_idle_group_says_nothing_and_elects_nobody() {
+    simulate(async {
+        let cluster = Cluster::formed(13).await;
+        let leader = cluster.leader().await;
+        cluster.produce(leader, "one").await;
+        cluster.converge().await;
+        cluster.quiet();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let (epoch, before) =
+            (cluster.group(leader).leadership().epoch, cluster.net.with(|links| links.appends));
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(cluster.net.with(|links| links.appends), before, "a heartbeat was sent");
+        for node in 0..3 {
+            assert_eq!(cluster.group(node).leadership().epoch, epoch, "an election was held");
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_was_cut_off_deposes_nobody_when_it_is_back() {
+    simulate(async {
+        let cluster = Cluster::formed(14).await;
+        let leader = cluster.leader().await;
+        let epoch = cluster.group(leader).leadership().epoch;
+        let away = cluster.nodes[(leader + 1) % 3].id;
+        for node in (0..3).map(|node| cluster.nodes[node].id).filter(|node| *node != away) {
+            cluster.net.cut(node, away);
+            cluster.net.cut(away, node);
+        }
+        // It stands for election again and again, and nobody hears of it.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cluster.net.heal();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(cluster.leader().await, leader);
+        assert_eq!(cluster.group(leader).leadership().epoch, epoch);
+    });
+}

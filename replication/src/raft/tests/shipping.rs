@@ -309,3 +309,35 @@ fn a_power_cut_at_any_call_of_an_installation_leaves_a_replica_that_can_go_on() 
     }
     assert!((20..60).contains(&early), "{early} of 60 cuts came before its end");
 }
+
+#[test]
+fn a_replica_whose_compacted_log_is_damaged_gets_it_anew() {
+    simulate(async {
+        let mut cluster = compacted(7, 3).await;
+        let leader = cluster.leader().await;
+        fill(&cluster, leader, 100).await;
+        cluster.converge().await;
+        settle(&cluster).await;
+        for node in 0..3 {
+            compact(&cluster, node);
+        }
+        fill(&cluster, leader, 3).await;
+        cluster.converge().await;
+        let bad = (leader + 1) % 3;
+        let group = cluster.group(bad).clone();
+        group.verify_at_next_start().await.unwrap();
+        cluster.crash(bad);
+        let fs = cluster.nodes[bad].fs.clone();
+        let folder = std::path::Path::new("/data/topic-0");
+        let mut names = fs.list(folder).unwrap().into_iter();
+        let first = names.find(|file| file.name.ends_with(".log") && file.len > 0).unwrap();
+        assert!(first.name.starts_with("00000000000000000000"));
+        fs.flip_bit(&folder.join(first.name), (first.len - 3) * 8).unwrap();
+        cluster.start(bad).await.unwrap();
+        let leader = cluster.leader().await;
+        fill(&cluster, leader, 1).await;
+        cluster.converge().await;
+        assert!(cluster.net.with(|links| links.snapshots) > 0, "nothing was sent");
+        assert_eq!(latest(&cluster, bad).0, latest(&cluster, leader).0);
+    });
+}
