@@ -58,6 +58,12 @@ pub enum OpenError {
         first.display(), second.display()
     )]
     Doubled { partition: TopicPartition, first: PathBuf, second: PathBuf },
+    #[error(
+        "{} and {} are the same log directory by their meta.properties (directory.id {id}): one is a \
+         copy of the other. Take the copy out of log.dirs, or empty it to have it as a directory of its own",
+        first.display(), second.display(), id = kafka_uuid_text(*id)
+    )]
+    SameDirectory { id: Uuid, first: PathBuf, second: PathBuf },
     #[error("the flush thread of {path} did not start: {error}")]
     FlushThread { path: PathBuf, error: io::Error },
     #[error("partition {partition}: {error}")]

@@ -212,6 +212,7 @@ impl Directories {
             let reasons: Vec<_> = failed.iter().map(|(_, reason)| reason.as_str()).collect();
             return Err(OpenError::NoDirectory(reasons.join("; ")));
         };
+        refuse_copies(&opened)?;
         let alarm = Arc::new(Notify::new());
         let mut flushers = Flushers { options: flush, ..Flushers::default() };
         let mut all = Vec::with_capacity(opened.len());
@@ -374,6 +375,20 @@ fn finish_moves(fs: &dyn FileSystem, all: &[Arc<Directory>]) -> Result<(), OpenE
     Ok(())
 }
 
+/// A directory is known by its id, in the metadata and as a Raft replica: two of one id would be taken
+/// for each other (KIP-858; Kafka's `MetaPropertiesEnsemble` refuses it, too).
+fn refuse_copies(opened: &[LogDir]) -> Result<(), OpenError> {
+    let mut seen: BTreeMap<Uuid, &LogDir> = BTreeMap::new();
+    for second in opened {
+        let id = second.directory_id();
+        if let Some(first) = seen.insert(id, second) {
+            let (first, second) = (first.path().to_path_buf(), second.path().to_path_buf());
+            return Err(OpenError::SameDirectory { id, first, second });
+        }
+    }
+    Ok(())
+}
+
 /// A partition in two directories cannot be opened: nothing says which one is right.
 fn refuse_doubles(all: &[Arc<Directory>]) -> Result<(), OpenError> {
     let mut seen: BTreeMap<TopicPartition, PathBuf> = BTreeMap::new();
@@ -395,4 +410,40 @@ fn checkpoint(dir: &LogDir, kind: CheckpointKind) -> PartitionOffsets {
         tracing::warn!(path = %dir.path().display(), %error, "checkpoint ignored");
         PartitionOffsets::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::model::NodeId;
+    use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+
+    use super::*;
+
+    fn open(fs: &Arc<dyn FileSystem>, ids: [u128; 2]) -> Result<Directories, OpenError> {
+        let identity =
+            NodeIdentity { node: NodeId(1), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
+        let mut ids = ids.into_iter().map(Uuid::from_u128);
+        let paths = [PathBuf::from("/d1"), PathBuf::from("/d2")];
+        Directories::open(fs, &identity, &paths, FlushOptions::default(), || ids.next().unwrap())
+    }
+
+    #[test]
+    fn a_copied_directory_is_refused_by_both_paths() {
+        let fs: Arc<dyn FileSystem> = Arc::new(SimFileSystem::new(1, SimOptions::default()));
+        let error = open(&fs, [2, 2]).unwrap_err();
+        let OpenError::SameDirectory { id, first, second } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (*id, first.to_str(), second.to_str()),
+            (Uuid::from_u128(2), Some("/d1"), Some("/d2"))
+        );
+        assert!(error.to_string().contains("Take the copy out of log.dirs"), "{error}");
+    }
+
+    #[test]
+    fn directories_of_different_ids_are_opened() {
+        let fs: Arc<dyn FileSystem> = Arc::new(SimFileSystem::new(1, SimOptions::default()));
+        assert_eq!(open(&fs, [2, 3]).unwrap().all().len(), 2);
+    }
 }
