@@ -31,6 +31,7 @@ use super::{
     ReplicaId, SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote, check_batch,
 };
 use crate::partition::Partition;
+use crate::peer::GroupNetwork;
 
 /// What a group is tuned by.
 #[derive(Clone)]
@@ -177,7 +178,20 @@ impl Group {
     ///
     /// # Errors
     /// Log and journal do not fit together or are damaged: then this replica must not take part.
-    pub async fn start<N>(parts: GroupParts, network: N) -> Result<Arc<Self>, GroupError>
+    pub async fn start(
+        parts: GroupParts,
+        network: GroupNetwork<SnapshotContent>,
+    ) -> Result<Arc<Self>, GroupError> {
+        Self::start_over(parts, network).await
+    }
+
+    /// [`Self::start`] over another network than the peers' links. openraft's core is generic over it: each
+    /// crate that calls this compiles a core of its own (0.9 MB in a release build), which is why the
+    /// broker calls the other.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_over<N>(parts: GroupParts, network: N) -> Result<Arc<Self>, GroupError>
     where
         N: RaftNetworkFactory<TypeConfig>,
         N::Network: NetSnapshot<TypeConfig, SnapshotData = SnapshotContent>,

@@ -59,7 +59,7 @@ impl Prepared {
         let flushing = tokio::spawn(flush(flusher, Dice::new(seed)));
         let factory = Factory { net: net.clone(), me: parts.replica };
         let partition = Arc::clone(&parts.partition);
-        let group = match Group::start(parts, factory).await {
+        let group = match Group::start_over(parts, factory).await {
             Ok(group) => group,
             Err(error) => {
                 flushing.abort();
@@ -207,7 +207,7 @@ impl Cluster {
         let id = self.nodes[node].id;
         let partition = Arc::clone(&parts.partition);
         let factory = Factory { net: self.net.clone(), me: id };
-        let group = Group::start(parts, factory).await.unwrap();
+        let group = Group::start_over(parts, factory).await.unwrap();
         self.net.attach(&group);
         let driving = drive(Arc::clone(&group), self.net.clone(), Dice::new(1));
         let nothing = tokio::spawn(async {});

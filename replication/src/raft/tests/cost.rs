@@ -26,7 +26,7 @@ fn an_idle_replica_costs_a_bounded_number_of_tasks_and_bytes() {
             }
             let parts = super::suite::parts();
             let me = parts.replica;
-            let group = Group::start(parts, Factory { net: net.clone(), me }).await.unwrap();
+            let group = Group::start_over(parts, Factory { net: net.clone(), me }).await.unwrap();
             groups.push(group);
         }
         let bytes = resident().saturating_sub(before.0) / GROUPS;
