@@ -79,17 +79,11 @@ impl Command for IncrementalAlterConfigs {
         image: &MetadataImage,
         context: &mut DecideContext<'_>,
     ) -> Decision<AlterConfigsReply> {
-        let twice = Repeated::of(self.resources.iter().map(|resource| &resource.target));
-        let mut decision = Decision::answer(AlterConfigsReply::new());
-        for ResourceAlterations { target, changes } in self.resources {
-            let altered = twice
-                .refuse(&target)
-                .and_then(|()| refuse_malformed(&changes))
-                .and_then(|()| resource_of(&target, self.through))
-                .and_then(|resource| alter_some(image, context, &resource, &changes));
-            decision.add(target, altered);
-        }
-        decision.validated(self.validation)
+        let resources = self.resources.into_iter().map(|of| (of.target, of.changes)).collect();
+        decide_each(resources, self.through, |resource, changes| {
+            alter_some(image, context, resource, changes)
+        })
+        .validated(self.validation)
     }
 }
 
@@ -101,23 +95,41 @@ impl Command for AlterConfigs {
         image: &MetadataImage,
         context: &mut DecideContext<'_>,
     ) -> Decision<AlterConfigsReply> {
-        let twice = Repeated::of(self.resources.iter().map(|resource| &resource.target));
-        let mut decision = Decision::answer(AlterConfigsReply::new());
-        for ResourceValues { target, values } in self.resources {
-            // The same rules as for setting every key.
-            let changes: Vec<ConfigChange> = values
-                .into_iter()
-                .map(|(key, value)| ConfigChange { key, operation: 0, value })
-                .collect();
-            let altered = twice
-                .refuse(&target)
-                .and_then(|()| refuse_malformed(&changes))
-                .and_then(|()| resource_of(&target, self.through))
-                .and_then(|resource| alter_all(image, context, &resource, &changes));
-            decision.add(target, altered);
-        }
-        decision.validated(self.validation)
+        // The same rules as for setting every key.
+        let set = |(key, value)| ConfigChange { key, operation: 0, value };
+        let resources = self
+            .resources
+            .into_iter()
+            .map(|of| (of.target, of.values.into_iter().map(set).collect()))
+            .collect();
+        decide_each(resources, self.through, |resource, changes| {
+            alter_all(image, context, resource, changes)
+        })
+        .validated(self.validation)
     }
+}
+
+/// What both commands do alike: each resource by itself, in the request's order, after the checks that
+/// do not depend on what is altered.
+fn decide_each(
+    resources: Vec<(AlterTarget, Vec<ConfigChange>)>,
+    through: NodeId,
+    mut alter: impl FnMut(
+        &ConfigResource,
+        &[ConfigChange],
+    ) -> Result<Vec<MetadataRecord>, ControllerError>,
+) -> Decision<AlterConfigsReply> {
+    let twice = Repeated::of(resources.iter().map(|(target, _)| target));
+    let mut decision = Decision::answer(AlterConfigsReply::new());
+    for (target, changes) in resources {
+        let altered = twice
+            .refuse(&target)
+            .and_then(|()| refuse_malformed(&changes))
+            .and_then(|()| resource_of(&target, through))
+            .and_then(|resource| alter(&resource, &changes));
+        decision.add(target, altered);
+    }
+    decision
 }
 
 impl Decision<AlterConfigsReply> {
