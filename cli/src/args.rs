@@ -98,13 +98,49 @@ pub(crate) enum Color {
     Never,
 }
 
+/// [`Cli`] with nothing but the commands that start a broker: the tree of all commands is half a
+/// megabyte of code and as much heap, which a broker would carry as long as it lives.
+#[derive(Parser, Debug)]
+#[command(name = "ottla", version, disable_help_subcommand = true, max_term_width = 100)]
+struct ServerCli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: ServerCommand,
+}
+
+impl Cli {
+    /// The command line that this process was started with.
+    ///
+    /// # Errors
+    /// What clap says of words that are not understood; help that was asked for is one of them.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        let first = std::env::args_os().nth(1);
+        match first.as_ref().and_then(|word| word.to_str()) {
+            Some("dev" | "serve" | "start") => {
+                ServerCli::try_parse().map(|ServerCli { global, command }| Self {
+                    global,
+                    command: Command::Server(command),
+                })
+            }
+            _ => Self::try_parse(),
+        }
+    }
+}
+
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum ServerCommand {
     /// Run a broker for development: nothing to set up, in memory unless --data
     Dev(DevArgs),
     /// Run a broker with a configuration
     #[command(alias = "start")]
     Serve(ServeArgs),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Server(ServerCommand),
     /// Topics: list, describe, create, delete, set, unset, grow, trim, offsets
     #[command(subcommand, alias = "topics")]
     Topic(TopicCommand),
@@ -151,8 +187,8 @@ pub(crate) struct HelpArgs {
 impl Command {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Dev(_) => "dev",
-            Self::Serve(_) => "serve",
+            Self::Server(ServerCommand::Dev(_)) => "dev",
+            Self::Server(ServerCommand::Serve(_)) => "serve",
             Self::Topic(command) => command.name(),
             Self::Produce(_) => "produce",
             Self::Consume(_) => "consume",
@@ -182,7 +218,7 @@ impl Command {
             Self::Broker(command) => command.columns(),
             Self::Log(command) => command.columns(),
             Self::Doctor(_) => doctor::COLUMNS,
-            Self::Help(_) | Self::Dev(_) | Self::Serve(_) => &[],
+            Self::Help(_) | Self::Server(_) => &[],
         }
     }
 
@@ -207,7 +243,7 @@ impl Command {
             Self::Log(command) => command.run(context),
             Self::Doctor(args) => doctor::run(context, args).await,
             // Not commands of a client: `main` runs them.
-            Self::Help(_) | Self::Dev(_) | Self::Serve(_) => Ok(Report::default()),
+            Self::Help(_) | Self::Server(_) => Ok(Report::default()),
         }
     }
 }
@@ -225,6 +261,31 @@ mod tests {
     #[test]
     fn the_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_server_is_understood_as_in_the_whole_tree() {
+        ServerCli::command().debug_assert();
+        let mut whole = Cli::command();
+        for mut small in ServerCli::command().get_subcommands().cloned() {
+            let large = whole.find_subcommand_mut(small.get_name()).expect("the same command");
+            assert_eq!(small.render_long_help().to_string(), large.render_long_help().to_string());
+        }
+        for line in
+            ["ottla dev --port 0 --print json", "ottla start --set a=b", "ottla serve --hlep"]
+        {
+            let small = ServerCli::try_parse_from(line.split(' '))
+                .map(|it| format!("{:?} {:?}", it.global, it.command));
+            let large = Cli::try_parse_from(line.split(' ')).map(|it| match it.command {
+                Command::Server(command) => format!("{:?} {command:?}", it.global),
+                other => panic!("{line}: {other:?}"),
+            });
+            assert_eq!(
+                small.map_err(|e| e.to_string()),
+                large.map_err(|e| e.to_string()),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -37,9 +37,7 @@ mod units;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Color, Command, Global};
+use args::{Cli, Color, Command, Global, ServerCommand};
 use context::{Context, warn};
 use exit::Exit;
 use failure::Failure;
@@ -48,7 +46,7 @@ use settings::{Given, Settings};
 
 fn main() -> ExitCode {
     let began = std::time::Instant::now();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return refuse_arguments(&error).into(),
     };
@@ -56,8 +54,10 @@ fn main() -> ExitCode {
     let format = cli.global.format.unwrap_or_default();
     let served = match &cli.command {
         Command::Help(args) => help::run(args).map(|text| print(&text)).map_err(|f| vec![f]),
-        Command::Dev(args) => server::dev(args, cli.global.bootstrap_server.as_deref(), began),
-        Command::Serve(args) => server::serve(args, began),
+        Command::Server(ServerCommand::Dev(args)) => {
+            server::dev(args, cli.global.bootstrap_server.as_deref(), began)
+        }
+        Command::Server(ServerCommand::Serve(args)) => server::serve(args, began),
         _ => return client_command(&cli, format, style).into(),
     };
     let exit = served.unwrap_or_else(|failures| {
