@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI does, on a fresh machine as well.
 //!
-//! Owns: the order (checks, cargo's tests, the simulation, real clients), installing Debian packages that are
+//! Owns: the order (checks, cargo's tests, the simulation, budgets, real clients), installing Debian packages that are
 //! missing. Never: decides what a client must do; `tests/compat` does, and installs its own PyPI,
 //! npm and Maven packages.
 
@@ -22,6 +22,8 @@ const CORPUS: &str = "tests/compat/corpus";
 const CRASH: &str = "tests/compat/crash";
 /// The same requests to a real Kafka, compared field by field.
 const DIFFERENTIAL: &str = "tests/differential/run";
+/// How much memory the release build needs when idle, and how large it is.
+const BUDGETS: &str = "tests/budgets/run";
 /// Whole brokers in simulated time, with faults from seeds.
 const SIMULATION: &[&str] =
     &["test", "--release", "--locked", "--manifest-path", "tests/simulation/Cargo.toml"];
@@ -47,6 +49,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     // A workspace of its own: it must not share features with the product.
     outcome.command("simulation", &mut cargo(root, SIMULATION));
     outcome.check("readme", || readme(root));
+    outcome.check("budgets", || {
+        Ok(budgets(root).err().map(|error| format!("{error:#}")).into_iter().collect())
+    });
     outcome.check("clients", || {
         Ok(compat(root, &[]).err().map(|error| format!("{error:#}")).into_iter().collect())
     });
@@ -69,6 +74,15 @@ pub(crate) fn compat(root: &Path, arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     steps::run(Command::new("python3").arg(SNAPSHOTS).current_dir(root))
+}
+
+/// Builds what a user builds, and holds it to the budgets that do not depend on the machine's speed.
+fn budgets(root: &Path) -> Result<()> {
+    steps::run(&mut cargo(root, &["build", "--locked", "--release"]))?;
+    let binary = target_folder(root)?.join("release/ottla");
+    let mut command = Command::new("python3");
+    command.arg(BUDGETS).args(["--sizes", "--check", "--binary"]).arg(binary);
+    steps::run(command.current_dir(root))
 }
 
 /// Compares the broker of this tree with a real Kafka; `arguments` go to the program.
