@@ -192,7 +192,8 @@ async fn write_and_read(client: &Arc<Client>, topic: &str) -> Result<String, Fai
         ..ottla_protocol::records::NewRecord::at(now)
     };
     producer.push(Target::Any, record).await?;
-    let sent = producer.finish().await?;
+    let (sent, ended) = producer.finish().await;
+    ended?;
     let Some((partition, sent)) = sent.into_iter().next() else {
         return Err(Failure::item(topic, "NOT_SENT", "the record was not sent"));
     };

@@ -107,21 +107,30 @@ pub(crate) async fn run(context: &Context, args: &ProduceArgs) -> Result<Report,
             bytes += line.len() as u64;
             if let Err(failure) = lines.push(line, number, &mut producer).await {
                 // What came before the mistake is sent; the report says how far it went.
-                let sent = producer.finish().await?;
-                let mut report = report(&items(&args.topic, sent)).with_errors(vec![failure]);
-                report.notes.retain(|_| !report.items.is_empty());
-                return Ok(report);
+                return Ok(end(&args.topic, producer, vec![failure]).await);
             }
         }
         progress.add(chunk.lines().count() as u64, bytes);
         // Nothing more is waiting: send what there is instead of waiting for company.
         if input.is_empty() && producer.holds_records() {
-            producer.flush().await?;
+            if let Err(error) = producer.flush().await {
+                return Ok(end(&args.topic, producer, vec![error.into()]).await);
+            }
         }
     }
-    let sent = producer.finish().await?;
     drop(progress);
-    Ok(report(&items(&args.topic, sent)))
+    Ok(end(&args.topic, producer, Vec::new()).await)
+}
+
+/// The report of what was acknowledged, and of what went wrong before and at the end.
+async fn end(topic: &str, producer: Producer, mut failures: Vec<Failure>) -> Report {
+    let (sent, ended) = producer.finish().await;
+    failures.extend(ended.err().map(Failure::from));
+    let mut report = report(&items(topic, sent));
+    if !failures.is_empty() {
+        report.notes.retain(|_| !report.items.is_empty());
+    }
+    report.with_errors(failures)
 }
 
 fn items(topic: &str, sent: BTreeMap<i32, Sent>) -> Vec<Item> {

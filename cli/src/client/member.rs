@@ -221,7 +221,11 @@ impl Member {
         let committer =
             Committer { member_id: self.member_id.clone(), generation: self.generation };
         let group = (self.settings.group.as_str(), self.coordinator);
-        let answers = groups::commit(&self.client, group, &committer, &offsets).await?;
+        let answers = match groups::commit(&self.client, group, &committer, &offsets).await {
+            Ok(answers) => answers,
+            Err(error) if error.retriable() => return Ok(Standing::Rejoin),
+            Err(error) => return Err(error),
+        };
         for code in answers.into_values() {
             match standing(code) {
                 Some(Standing::Stable) => {}

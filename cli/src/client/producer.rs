@@ -132,6 +132,8 @@ pub(crate) struct Producer {
     sending: Option<JoinHandle<Acknowledged>>,
     in_flight: Vec<(i32, i32, i64)>,
     sent: BTreeMap<i32, Sent>,
+    /// A batch was refused: what comes after it would stand in front of it, so nothing more is sent.
+    broken: bool,
 }
 
 impl Producer {
@@ -156,6 +158,7 @@ impl Producer {
             sending: None,
             in_flight: Vec::new(),
             sent: BTreeMap::new(),
+            broken: false,
         })
     }
 
@@ -198,6 +201,10 @@ impl Producer {
     /// Sends every open batch, after the ones before are acknowledged.
     pub(crate) async fn flush(&mut self) -> Result<(), ProduceError> {
         self.settle().await?;
+        if self.broken {
+            self.open.clear();
+            return Ok(());
+        }
         let mut ready = Ready::new();
         for (partition, batch) in std::mem::take(&mut self.open) {
             let records = batch.records_count();
@@ -223,18 +230,23 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends what is left and tells what was sent, by partition.
-    pub(crate) async fn finish(mut self) -> Result<BTreeMap<i32, Sent>, ProduceError> {
-        self.flush().await?;
-        self.settle().await?;
-        Ok(self.sent)
+    /// Sends what is left, unless a batch was refused before. Tells what was acknowledged, by partition,
+    /// and how it ended.
+    pub(crate) async fn finish(mut self) -> (BTreeMap<i32, Sent>, Result<(), ProduceError>) {
+        let ended = match self.flush().await {
+            Ok(()) => self.settle().await,
+            Err(error) => Err(error),
+        };
+        (self.sent, ended)
     }
 
     async fn settle(&mut self) -> Result<(), ProduceError> {
         let Some(sending) = self.sending.take() else { return Ok(()) };
-        let offsets = sending.await.map_err(|error| ProduceError::Ended(error.to_string()))??;
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let ended = sending.await.map_err(|error| ProduceError::Ended(error.to_string()));
+        let offsets = ended.flatten().inspect_err(|_| self.broken = true)?;
         let bases: BTreeMap<i32, i64> = offsets.into_iter().collect();
-        for (partition, records, bytes) in std::mem::take(&mut self.in_flight) {
+        for (partition, records, bytes) in in_flight {
             let base = bases.get(&partition).copied().unwrap_or(-1);
             let sent = self.sent.entry(partition).or_insert(Sent {
                 records: 0,

@@ -5,19 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::sink::{Flow, Sink};
 use super::{Plan, spans};
 use crate::client::Client;
+use crate::client::error::ClientError;
 use crate::client::fetcher::{Event, Fetcher};
+use crate::client::groups::Committed;
 use crate::client::member::{Member, MemberSettings, Standing};
 use crate::client::offsets::Partition;
 use crate::context::warn;
 use crate::failure::Failure;
 use crate::settings::Settings;
+
+/// Before the coordinator is looked for again.
+const RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub(super) struct LoopSettings {
@@ -69,13 +74,27 @@ pub(super) async fn run(
 ) -> Result<Flow, Failure> {
     let mut member = Member::new(Arc::clone(client), settings.member.clone());
     let mut interrupted = Box::pin(tokio::signal::ctrl_c());
+    let mut trouble = Trouble::new(settings.member.session_timeout);
     loop {
-        let assigned = tokio::select! {
-            assigned = member.join() => assigned?,
-            _ = &mut interrupted => Vec::new(),
+        let joined = tokio::select! {
+            joined = join(&mut member) => joined,
+            _ = &mut interrupted => {
+                member.leave().await.ok();
+                return Ok(Flow::Interrupted);
+            }
         };
+        let (assigned, committed) = match joined {
+            Ok(joined) => joined,
+            // The coordinator died: its group has another one soon.
+            Err(error) if error.retriable() && trouble.is_young() => {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        trouble.is_over();
         sink.clear_positions();
-        let mut fetcher = start(client, plan, &member, &assigned).await?;
+        let mut fetcher = start(client, plan, &assigned, &committed).await?;
         let waits = assigned.is_empty() && !plan.exit_at_end;
         let occupation = if waits { Occupation::Waits } else { Occupation::Reads };
         let pause = tokio::select! {
@@ -97,14 +116,45 @@ pub(super) async fn run(
     }
 }
 
+/// Since when the coordinator cannot be reached.
+#[derive(Debug)]
+struct Trouble {
+    since: Option<Instant>,
+    /// After this the group has forgotten the member anyway.
+    max: Duration,
+}
+
+impl Trouble {
+    const fn new(max: Duration) -> Self {
+        Self { since: None, max }
+    }
+
+    /// Notes that it is there; says whether to try again.
+    fn is_young(&mut self) -> bool {
+        self.since.get_or_insert_with(Instant::now).elapsed() < self.max
+    }
+
+    const fn is_over(&mut self) {
+        self.since = None;
+    }
+}
+
+/// Joins, and learns what the group has committed of the partitions that are this member's now.
+async fn join(
+    member: &mut Member,
+) -> Result<(Vec<Partition>, BTreeMap<Partition, Committed>), ClientError> {
+    let assigned = member.join().await?;
+    let committed = if assigned.is_empty() { BTreeMap::new() } else { member.committed().await? };
+    Ok((assigned, committed))
+}
+
 /// Reads `assigned` from the committed offsets, or where the plan says when there are none.
 async fn start(
     client: &Arc<Client>,
     plan: &Plan,
-    member: &Member,
     assigned: &[Partition],
+    committed: &BTreeMap<Partition, Committed>,
 ) -> Result<Fetcher, Failure> {
-    let committed = if assigned.is_empty() { BTreeMap::new() } else { member.committed().await? };
     let mut spans = spans(client, plan, assigned).await?;
     for (partition, span) in &mut spans {
         if let Some(committed) = committed.get(partition) {

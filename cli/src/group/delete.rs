@@ -3,6 +3,7 @@
 //! Owns: both plans and their execution. Never: deletes without consent.
 
 use clap::Args;
+use ottla_protocol::error_code::ErrorCode;
 use serde::Serialize;
 
 use super::{GroupOffsets, with_offsets};
@@ -134,9 +135,10 @@ pub(super) async fn run_offsets(
     let mut done = Vec::new();
     for item in items {
         let partition = (item.topic.clone(), item.partition);
-        match answers.get(&partition) {
-            Some(code) if !code.is_none() => failures.push(Failure::partition(&partition, *code)),
-            _ => done.push(OffsetItem { state: "deleted", ..item }),
+        // What the answer leaves out was not done.
+        match answers.get(&partition).copied().unwrap_or(ErrorCode::UnknownServerError) {
+            ErrorCode::None => done.push(OffsetItem { state: "deleted", ..item }),
+            code => failures.push(Failure::partition(&partition, code)),
         }
     }
     Ok(report(&done).with_errors(failures))

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
+use ottla_protocol::error_code::ErrorCode;
 use serde::Serialize;
 
 use super::existing;
@@ -105,9 +106,10 @@ pub(super) async fn run(context: &Context, args: &SeekArgs) -> Result<Report, Fa
     let mut done = Vec::new();
     for item in items {
         let partition = (item.topic.clone(), item.partition);
-        match answers.get(&partition) {
-            Some(code) if !code.is_none() => failures.push(Failure::partition(&partition, *code)),
-            _ => done.push(item),
+        // What the answer leaves out was not done.
+        match answers.get(&partition).copied().unwrap_or(ErrorCode::UnknownServerError) {
+            ErrorCode::None => done.push(item),
+            code => failures.push(Failure::partition(&partition, code)),
         }
     }
     Ok(report(&done).with_errors(failures))

@@ -11,6 +11,14 @@ use crate::failure::Failure;
 
 /// More make no sense on one machine.
 const BROKERS_MAX: u16 = 32;
+/// What each broker must have of its own.
+const OWN: [&str; 5] = [
+    "node.id",
+    "listeners",
+    "controller.listener.names",
+    "controller.quorum.voters",
+    "controller.quorum.bootstrap.servers",
+];
 /// Replicas of what is made without a number.
 const REPLICAS: u16 = 3;
 
@@ -33,6 +41,7 @@ pub(super) fn of(
     if brokers == 1 {
         return Ok(vec![first.clone()]);
     }
+    refuse_shared(first, args, brokers).map_err(|failure| vec![failure])?;
     let ports = free_ports(brokers)
         .map_err(|error| vec![Failure::new("NOT_STARTED", error.to_string(), Exit::ItemFailed)])?;
     let voters: Vec<String> =
@@ -67,6 +76,30 @@ pub(super) fn of(
         configured
     };
     Ok((1..).zip(&ports).map(one).collect())
+}
+
+/// What the user said of one broker cannot be said of several.
+fn refuse_shared(first: &Configured, args: &DevArgs, brokers: u16) -> Result<(), Failure> {
+    let said = |key: &str| first.loaded.origins.contains_key(key);
+    if let Some(key) = OWN.into_iter().find(|key| said(key)) {
+        return Err(Failure::usage(format!(
+            "--brokers {brokers} gives every broker a {key} of its own: leave {key} out, or run \
+             `ottla serve` once for each broker"
+        )));
+    }
+    if args.data.is_none() && (said("log.dirs") || said("log.dir")) {
+        return Err(Failure::usage(format!(
+            "--brokers {brokers} needs a folder for every broker: name one for all with --data DIR \
+             instead of log.dirs"
+        )));
+    }
+    if args.port.checked_add(brokers - 1).is_none() {
+        return Err(Failure::usage(format!(
+            "--port {}: {brokers} brokers take {brokers} ports from there on, and 65535 is the last",
+            args.port
+        )));
+    }
+    Ok(())
 }
 
 /// Ports that nobody uses now: controllers must know each other's before they start.

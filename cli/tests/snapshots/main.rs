@@ -55,6 +55,11 @@ fn records() {
     session.feed("produce snap-r -k :", "no separator\n");
     session.feed("produce snap-r -p 7", "x\n");
     session.feed("produce snap-r --format json", "not json\n");
+    session.run("topic create snap-t:1 -c max.message.bytes=200");
+    let too_large = format!("fits\n{}\nfits\nfits\n", "x".repeat(300));
+    session.feed("produce snap-t -X batch.size=1 -X acks=1", &too_large);
+    session.run("consume snap-t -e");
+    session.run("topic delete snap-t --yes");
     session.run("consume snap-r -e");
     session.run("consume snap-r -e -f '%t/%p/%o %k=%v %h %s\\n'");
     session.run("consume snap-r -e --format json");
@@ -175,6 +180,9 @@ fn usage() {
     session.run("config show --set num.partitions=3 --set log.dirs=/x");
     session.run("config show --set num.partition=3");
     session.run("serve --set listeners=PLAINTEXT://127.0.0.1:0");
+    session.run("dev --brokers 3 --set node.id=4");
+    session.run("dev --brokers 3 --set log.dirs=/nowhere/at/all");
+    session.run("dev --brokers 3 --port 65534");
     session.finish();
 }
 
