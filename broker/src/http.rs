@@ -25,17 +25,27 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Concurrent HTTP connections; further ones wait in the backlog.
 const CONNECTIONS_MAX: usize = 64;
 
+/// After a failed accept, which is usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Serves until `stop` turns true.
 pub(crate) async fn serve(socket: TcpListener, services: Arc<Services>, mut stop: Stopping) {
     let mut tasks = JoinSet::new();
+    let mut paused = stop.clone();
     loop {
         tokio::select! {
             biased;
             () = stop.stopped() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            accepted = socket.accept(), if tasks.len() < CONNECTIONS_MAX => {
-                if let Ok((stream, peer)) = accepted {
+            accepted = socket.accept(), if tasks.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, peer)) => {
                     tasks.spawn(connection(stream, peer, Arc::clone(&services)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed on the HTTP port");
+                    if paused.pause(&services.clock, ACCEPT_PAUSE).await.is_break() {
+                        break;
+                    }
                 }
             }
         }

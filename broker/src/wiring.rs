@@ -433,8 +433,6 @@ async fn take_part(
     stopped: &Stopping,
 ) -> Result<Option<Arc<Membership>>, StartError> {
     several.control.serve(services);
-    // Peers are links already; from here on clients may come on their ports, too.
-    let _first = several.services.set(Arc::clone(services));
     tasks.spawn(MetadataService::follow(Arc::clone(services), stopped.clone()));
     tasks.spawn(controller::run(Arc::clone(services), stopped.clone()));
     tasks.spawn(groups::run_members(Arc::clone(services), stopped.clone()));
@@ -460,6 +458,8 @@ async fn take_part(
     };
     let membership = Membership::new(record, several.follower);
     membership.enter(services).await?;
+    // Peers were links from the start; clients of their ports find a broker that knows the metadata.
+    let _first = several.services.set(Arc::clone(services));
     tasks.spawn(Arc::clone(&membership).run(Arc::clone(services), stopped.clone()));
     Ok(Some(membership))
 }

@@ -28,9 +28,10 @@ fn ottla(bootstrap: &str, words: &str) -> Command {
 
 /// The node id of a group's coordinator, as `group describe` tells it.
 fn coordinator(bootstrap: &str, group: &str) -> i32 {
-    let output =
-        ottla(bootstrap, &format!("group describe {group} --format json")).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let output = ottla(bootstrap, &format!("group describe {group} --format json"))
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
     let (_, after) = text.split_once("\"coordinator\":").expect(&text);
     let digits: String = after.trim_start().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect(&text)

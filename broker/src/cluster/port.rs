@@ -1,13 +1,15 @@
 //! The listeners that other brokers use.
 //!
 //! Owns: telling a link of a broker from a connection of a client by its first bytes, and serving links
-//! before the broker serves clients. Never: what is said on either.
+//! before the broker serves clients. Never: what is said on either. Invariant: clients are drained at the
+//! end as those of any other listener are; links and connections that said nothing are cut.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use ottla_replication::peer::{MAGIC, Peers};
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
@@ -18,6 +20,8 @@ use crate::stop::Stopping;
 /// For the first bytes of a connection.
 const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Links and connections of which nothing was heard yet; further ones wait in the backlog.
+const UNKNOWN_MAX: usize = 1_024;
 
 /// Serves links of brokers from the start, and clients once there are services.
 pub(crate) async fn serve(
@@ -29,17 +33,19 @@ pub(crate) async fn serve(
     let bound = Arc::new(bound);
     let stopping = stop.clone();
     let mut tasks = JoinSet::new();
+    let clients = Arc::new(Mutex::new(JoinSet::new()));
     loop {
         tokio::select! {
             biased;
             () = stop.stopped() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            accepted = bound.socket.accept() => match accepted {
+            accepted = bound.socket.accept(), if tasks.len() < UNKNOWN_MAX => match accepted {
                 Ok(incoming) => {
                     let first = First {
                         bound: Arc::clone(&bound),
                         peers: Arc::clone(&peers),
                         services: Arc::clone(&services),
+                        clients: Arc::clone(&clients),
                         stop: stopping.clone(),
                     };
                     tasks.spawn(first.serve(incoming));
@@ -53,12 +59,16 @@ pub(crate) async fn serve(
     }
     drop(bound);
     tasks.shutdown().await;
+    let mut clients = std::mem::take(&mut *clients.lock());
+    while clients.join_next().await.is_some() {}
 }
 
 struct First {
     bound: Arc<BoundListener>,
     peers: Arc<Peers>,
     services: Arc<OnceLock<Arc<Services>>>,
+    /// They end by themselves once the broker stops, after their last answer.
+    clients: Arc<Mutex<JoinSet<()>>>,
     stop: Stopping,
 }
 
@@ -70,8 +80,13 @@ impl First {
             self.peers.accept(incoming.stream).await;
             return;
         }
-        let Some(services) = self.services.get() else { return };
-        listener::serve_one(&self.bound, services, &self.stop, incoming, first).await;
+        let Some(services) = self.services.get().map(Arc::clone) else { return };
+        let Self { bound, stop, clients, .. } = self;
+        let mut clients = clients.lock();
+        while clients.try_join_next().is_some() {}
+        clients.spawn(async move {
+            listener::serve_one(&bound, &services, &stop, incoming, first).await;
+        });
     }
 }
 

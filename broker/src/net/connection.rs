@@ -38,6 +38,8 @@ const OUTBOUND_MAX: usize = 256 * 1024;
 const DISCARD_MAX: usize = 1024 * 1024;
 /// Requests one wake-up serves before other connections get their turn.
 const TURN_MAX: usize = 128;
+/// How long a client may be silent within a frame that holds a part of the common budget.
+const STALLED_MAX: Duration = Duration::from_secs(30);
 /// How long a new connection may take for its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(30);
 
@@ -241,8 +243,12 @@ impl Connection {
                     continue;
                 }
                 Ok(Head::Partial(size)) => {
+                    let held = self.reserved.is_some();
                     if !self.poll_reserve(cx, size) {
                         break;
+                    }
+                    if !held && self.reserved.is_some() {
+                        self.expect_progress();
                     }
                 }
                 Ok(Head::Empty) => {}
@@ -300,6 +306,15 @@ impl Connection {
         }
     }
 
+    /// From here on the client holds a part of the budget that everybody shares, and must use it.
+    fn expect_progress(&mut self) {
+        let now = self.services.clock.now().mono;
+        self.last_active = now;
+        if self.services.edge.idle_max > STALLED_MAX {
+            self.idle_timer = self.services.clock.sleep_until(now.plus(STALLED_MAX));
+        }
+    }
+
     fn dispatch(&mut self, size: usize) {
         let frame = self.inbound.take(size);
         let reservation = self.reserved.take();
@@ -323,17 +338,22 @@ impl Connection {
         }
     }
 
-    /// Closes a connection that said nothing for too long, or did not take its answers; otherwise arms
-    /// the timer again. A client that waits for an answer may be silent.
+    /// Closes a connection that said nothing for too long, did not take its answers or stopped within a
+    /// large frame; otherwise arms the timer again. A client that waits for an answer may be silent.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> ControlFlow<End> {
         while self.idle_timer.as_mut().poll(cx).is_ready() {
             let now = self.services.clock.now().mono;
             if !self.frames_seen {
                 return ControlFlow::Break(End::Idle);
             }
+            let idle_max = self.services.edge.idle_max;
+            let stalled = self.reserved.is_some() && self.may_accept();
+            let silence_max = if stalled { idle_max.min(STALLED_MAX) } else { idle_max };
+            // One that has closed its side can say nothing any more: it is not exempt.
             let waits = !self.pending.is_empty() && self.outbound.is_empty();
-            let since = if waits { now } else { self.last_active };
-            let deadline = since.plus(self.services.edge.idle_max);
+            let exempt = waits && !stalled && !self.peer_closed;
+            let since = if exempt { now } else { self.last_active };
+            let deadline = since.plus(silence_max);
             if deadline <= now {
                 return ControlFlow::Break(End::Idle);
             }

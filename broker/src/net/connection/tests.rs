@@ -311,3 +311,38 @@ async fn a_client_that_never_takes_its_answers_is_closed() {
     clock.advance(Duration::from_millis(IDLE_MS));
     assert!(matches!(poll_once(&mut run).await, Poll::Ready(End::Idle)));
 }
+
+#[tokio::test]
+async fn a_client_that_stops_within_a_large_frame_does_not_keep_the_budget() {
+    let mut bench = Bench::new().await;
+    bench.connection.frames_seen = true;
+    let services = Arc::clone(bench.broker.services());
+    let all_is_free = || services.edge.budget.try_take(usize::MAX).is_some();
+    assert!(all_is_free());
+    let Bench { broker: _broker, clock, mut client, connection } = bench;
+    client.write_all(&[0, 1, 0, 0, 7]).await.unwrap();
+    connection.stream.socket().unwrap().readable().await.unwrap();
+    let mut run = Box::pin(connection.run(std::future::pending()));
+    assert!(poll_once(&mut run).await.is_pending());
+    assert!(!all_is_free(), "the frame's 64 KiB are reserved");
+    clock.advance(STALLED_MAX - Duration::from_millis(1));
+    assert!(poll_once(&mut run).await.is_pending());
+    clock.advance(Duration::from_millis(1));
+    assert!(matches!(poll_once(&mut run).await, Poll::Ready(End::Idle)));
+    drop(run);
+    assert!(all_is_free());
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_does_not_wait_for_ever() {
+    let mut bench = Bench::new().await;
+    bench.push_pending(std::future::pending());
+    bench.connection.frames_seen = true;
+    let Bench { broker: _broker, clock, mut client, connection } = bench;
+    client.shutdown().await.unwrap();
+    connection.stream.socket().unwrap().readable().await.unwrap();
+    let mut run = Box::pin(connection.run(std::future::pending()));
+    assert!(poll_once(&mut run).await.is_pending(), "its last answer is still owed");
+    clock.advance(Duration::from_millis(IDLE_MS));
+    assert!(matches!(poll_once(&mut run).await, Poll::Ready(End::Idle)));
+}
