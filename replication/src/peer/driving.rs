@@ -120,7 +120,7 @@ impl Driving {
                 if count || !told {
                     let mut isr = group.isr();
                     if !told {
-                        inherit(&mut isr, shared.table.last_claim(id), &group.preference());
+                        inherit(&mut isr, shared.table.last_claim(id), &group.voters());
                     }
                     isr.retain(|node| !matches!(liveness.of(*node), Liveness::Suspected { .. }));
                     shared.table.claim(*id, local.epoch, isr);
@@ -194,7 +194,7 @@ impl Driving {
 }
 
 /// A new leader does not know yet who is in sync: those who were under the one before stay, as in Kafka,
-/// and all replicas of a new partition. The next count tells who is.
+/// and all that vote in a new partition. The next count tells who is.
 fn inherit(isr: &mut Vec<NodeId>, before: Option<Claim>, replicas: &[NodeId]) {
     let was = |node: &NodeId| before.as_ref().is_none_or(|before| before.isr.contains(node));
     let stay: Vec<NodeId> =

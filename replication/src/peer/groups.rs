@@ -74,6 +74,11 @@ pub trait GroupRpc: Send + Sync + 'static {
     /// The disk's, or the head is none.
     fn snapshot_sink(&self, snapshot: IncomingSnapshot) -> io::Result<Box<dyn SnapshotSink>>;
 
+    /// The nodes of replicas that vote.
+    fn voters(&self) -> Vec<NodeId> {
+        self.preference()
+    }
+
     /// Asks for an election, with pre-vote. A no-op where this replica leads or has no vote.
     fn elect(&self) -> BoxFuture<'static, ()>;
     /// A node can be reached again: what waits to retry may retry now.

@@ -126,6 +126,10 @@ impl GroupRpc for Group {
         })
     }
 
+    fn voters(&self) -> Vec<NodeId> {
+        self.membership().voter_ids().map(|replica| replica.node).collect()
+    }
+
     fn peer_down(&self, node: NodeId) {
         self.lost_touch(node);
     }
