@@ -589,11 +589,21 @@ impl Partition {
         self.stop_serving(Serving::Deleted);
     }
 
-    /// Asks for a flush when `flush.ms` or `flush.messages` want one.
+    /// Asks for a flush when `flush.ms` or `flush.messages` want one, or when somebody still waits for
+    /// one: the disk was full when it was to begin.
     pub fn flush_if_due(self: &Arc<Self>, now: MonoTime) {
+        // Before the lock: the group looks at the log under its own.
+        let group = match &self.state.lock().rule {
+            Rule::Solo => None,
+            Rule::Group(events) => Some(events.clone()),
+        };
+        let awaited =
+            group.map(|events| events.upgrade().is_some_and(|events| events.awaits_flush()));
         let mut state = self.state.lock();
         let since = now.since(state.flush_checked);
-        let due = state.serving == Serving::Yes && state.log.flush_due(since);
+        let awaited =
+            awaited.unwrap_or_else(|| !(state.acks.is_empty() && state.submissions.is_empty()));
+        let due = state.serving == Serving::Yes && (awaited || state.log.flush_due(since));
         if due || !state.log.needs_flush() {
             state.flush_checked = now;
         }

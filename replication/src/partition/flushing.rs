@@ -47,7 +47,7 @@ impl FlushTarget for LogFlush {
             Err(error) => {
                 tracing::error!(partition = %partition.name, %error, "flush did not begin");
                 let job = FlushJob { up_to: state.log.flushed(), ..FlushJob::default() };
-                // A full disk is waited out: the next append asks for a flush again.
+                // A full disk is waited out: the next append asks for a flush again, or upkeep does.
                 partition.after(state, &error);
                 job
             }

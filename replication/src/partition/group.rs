@@ -26,6 +26,8 @@ use crate::raft::{Group, GroupLog, Proposal};
 pub(crate) trait GroupLogEvents: Send + Sync {
     /// Everything below is durable.
     fn flushed(&self, flushed: Offset);
+    /// Somebody waits for more of the log to be durable.
+    fn awaits_flush(&self) -> bool;
     /// A flush failed: nothing more becomes durable in this process.
     fn failed(&self);
     /// A batch in this range was read and is not as it was written.

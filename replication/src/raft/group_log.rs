@@ -654,6 +654,11 @@ impl GroupLogEvents for GroupLog {
         self.note_synced();
     }
 
+    fn awaits_flush(&self) -> bool {
+        let flushes = self.flushes.lock();
+        flushes.pending.back().is_some_and(|last| last.offset > flushes.flushed)
+    }
+
     fn purged(&self) -> Offset {
         self.map.lock().purged().map_or(Offset::ZERO, |point| point.end)
     }

@@ -9,6 +9,7 @@ mod cost;
 mod crashes;
 mod faults;
 mod network;
+mod promises;
 mod scenarios;
 mod shipping;
 mod suite;

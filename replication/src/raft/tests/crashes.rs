@@ -41,6 +41,17 @@ pub(super) async fn open_as(
     fs: &SimFileSystem,
     durability: Durability,
 ) -> Result<(Arc<GroupLog>, FlushCoordinator), String> {
+    let (partition, journal, flusher) = open_partition(fs, durability, Copies::Several)?;
+    let recovered = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(now));
+    let log = flushed(&flusher, recovered).await.map_err(|error| error.to_string())?;
+    Ok((log, flusher))
+}
+
+pub(super) fn open_partition(
+    fs: &SimFileSystem,
+    durability: Durability,
+    copies: Copies,
+) -> Result<(Arc<Partition>, Arc<Journal>, FlushCoordinator), String> {
     let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let dir = Path::new("/data");
     // File after file, so that a crash comes between their syncs.
@@ -68,14 +79,12 @@ pub(super) async fn open_as(
         node: NodeId(1),
         log,
         epoch: LeaderEpoch(0),
-        copies: Copies::Several,
+        copies,
         durability,
         home: home(&flusher),
         flush_is_free: false,
     });
-    let recovered = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(now));
-    let log = flushed(&flusher, recovered).await.map_err(|error| text(&error))?;
-    Ok((log, flusher))
+    Ok((partition, journal, flusher))
 }
 
 /// What stands at each index: terms rise now and then, with a blank entry, as leaders do.
