@@ -405,6 +405,7 @@ impl Partition {
             let woken = self.advance(&mut state, end, bytes);
             drop(state);
             woken.tell();
+            self.flush_closed();
         } else {
             let request = end > state.high_watermark && end > before;
             drop(state);

@@ -172,6 +172,18 @@ impl Partition {
         self.flush_is_free || self.state.lock().durability == Durability::PageCache
     }
 
+    /// Asks for a flush of closed segments that wait for one, where appends ask for none. As Kafka after
+    /// each roll: else a kill would have recovery read the whole log, and every closed file stay open.
+    pub(crate) fn flush_closed(&self) {
+        let state = self.state.lock();
+        let wanted = !self.flush_is_free && state.log.closed_needs_flush();
+        let flush = wanted.then(|| state.flush_request());
+        drop(state);
+        if let Some(flush) = flush {
+            flush.send();
+        }
+    }
+
     /// A leader of `epoch` begins at the log's end.
     pub(crate) fn begin_epoch(&self, epoch: LeaderEpoch) {
         let mut state = self.state.lock();

@@ -11,7 +11,7 @@ use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::{AppendOrigin, LogSettings};
 
 use super::cluster::{batch, simulate};
-use super::crashes::{disk, entry, flushed, now, open_as, open_partition};
+use super::crashes::{STEPS, disk, entry, flushed, now, open_as, open_partition};
 use crate::partition::{Copies, Outcome, SubmittedBatch, Until};
 use crate::raft::group_log::GroupLog;
 use crate::raft::{Entry, TypeConfig};
@@ -83,4 +83,34 @@ fn a_flush_of_the_only_replica_that_could_not_begin_is_asked_for_again() {
     partition.flush_if_due(now().mono);
     flush_all(&flusher);
     assert!(matches!(submission.outcome(), Outcome::Committed(_)), "{:?}", submission.outcome());
+}
+
+#[test]
+fn closed_segments_are_flushed_under_page_cache() {
+    simulate(async {
+        let (log, flusher) = open_as(&disk(3), Durability::PageCache).await.unwrap();
+        for index in 0..STEPS {
+            assert!(is_told(&flusher, &mut append(&log, &flusher, entry(index)).await));
+        }
+        let (closed, unflushed) = log
+            .partition
+            .inspect(|log, _| (log.segments().count() > 1, log.closed_needs_flush()))
+            .unwrap();
+        assert!(closed && !unflushed, "more than one segment: {closed}, unflushed: {unflushed}");
+    });
+}
+
+#[test]
+fn closed_segments_of_the_only_replica_are_flushed_under_page_cache() {
+    let (partition, _, flusher) =
+        open_partition(&disk(8), Durability::PageCache, Copies::One).unwrap();
+    for index in 0..10 {
+        let batch = batch(None, &format!("value {index}"));
+        let submitted = SubmittedBatch { batch, origin: AppendOrigin::Client, frame_bytes: 200 };
+        let submission = partition.submit(submitted, now(), Until::Committed, None);
+        assert!(matches!(submission.outcome(), Outcome::Committed(_)));
+        flush_all(&flusher);
+    }
+    let look = partition.inspect(|log, _| (log.segments().count() > 1, log.closed_needs_flush()));
+    assert_eq!(look.unwrap(), (true, false), "more than one segment, something unflushed");
 }
