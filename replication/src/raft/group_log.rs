@@ -332,6 +332,16 @@ impl GroupLog {
         self.note_stopped();
     }
 
+    /// The error that Raft is given instead of a result, after [`Self::note_failure`].
+    pub(super) fn fatal(
+        &self,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> io::Error {
+        let error = io::Error::other(error);
+        self.note_failure(&error.to_string());
+        error
+    }
+
     /// The instance is gone: whatever waits here waits for nothing.
     pub(super) fn note_stopped(&self) {
         let told = {
@@ -510,6 +520,10 @@ impl GroupLog {
                 let Some(done) = flushes.pending.pop_front() else { break };
                 ready.push((done.callback, result));
             }
+        }
+        if let Some(error) = ready.iter().find_map(|(_, result)| result.as_ref().err()) {
+            // Raft ends with it.
+            self.note_failure(&error.to_string());
         }
         for (callback, result) in ready {
             callback.io_completed(result);

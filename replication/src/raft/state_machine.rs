@@ -81,7 +81,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut log_start = None;
         let mut told = Vec::new();
         while let Some(next) = entries.next().await {
-            let (entry, responder) = next?;
+            let (entry, responder) = next.map_err(|error| self.log.fatal(error))?;
             let mut applied = self.log.applied.lock();
             let before = applied.last.map_or(Offset::ZERO, |point| point.end);
             let mut end = before;
@@ -106,7 +106,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let end = self.log.applied.lock().last.map_or(Offset::ZERO, |point| point.end);
         self.log.partition.commit(end, bytes);
         if let Some(offset) = log_start {
-            self.log.partition.trim(offset).map_err(io::Error::other)?;
+            self.log.partition.trim(offset).map_err(|error| self.log.fatal(error))?;
         }
         if let Some(term) = term {
             self.log.note_applied(term);
@@ -160,9 +160,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Some(known) if known.term == point.term => {
                 self.log.partition.commit(known.end, 0);
             }
-            _ => self.log.install(meta, content).await?,
+            _ => {
+                let installed = self.log.install(meta, content).await;
+                installed.map_err(|error| self.log.fatal(error))?;
+            }
         }
-        self.log.partition.trim(log_start).map_err(io::Error::other)?;
+        let trimmed = self.log.partition.trim(log_start);
+        trimmed.map_err(|error| self.log.fatal(error))?;
         let mut applied = self.log.applied.lock();
         applied.last = Some(point);
         applied.membership = meta.last_membership.clone();
