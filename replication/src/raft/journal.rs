@@ -110,6 +110,8 @@ impl Journal {
             fs.remove_file(&fresh).map_err(io("remove an unfinished copy of"))?;
         }
         let file = fs.open(&path, OpenMode::Create).map_err(io("open"))?;
+        // The cache may hold, as clean, what a process before this one could not make durable.
+        file.forget_cached(0).map_err(io("read"))?;
         let len = file.len().map_err(io("measure"))?;
         let bytes = file
             .read_bytes_at(0, usize::try_from(len).unwrap_or(usize::MAX))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_protocol::model::{NodeId, Offset, PartitionId, Uuid};
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
 use ottla_storage::fs::FileSystem;
-use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions};
 
 use super::state::State;
 use super::*;
@@ -182,4 +182,22 @@ fn a_forgotten_group_is_gone() {
     fs.crash();
     let (journal, _) = open(&fs).unwrap();
     assert_eq!(journal.groups(), [group(1)]);
+}
+
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_not_believed() {
+    let fs = disk(4);
+    let (journal, flusher) = open(&fs).unwrap();
+    journal.write(&[record(0)]).unwrap();
+    flusher.flush_pending();
+    let place = journal.write(&[record(1)]).unwrap();
+    fs.fail_next(OpMatcher::op(Op::SyncData), DiskError::Io);
+    flusher.flush_pending();
+    assert!(matches!(journal.durable_now(place), Some(Err(_))));
+    drop(journal);
+    fs.kill_process();
+    let believed = open(&fs).unwrap().0.groups();
+    fs.crash();
+    let found = open(&fs).unwrap().0.groups();
+    assert_eq!(found, believed, "a start relied on what the disk never got");
 }
