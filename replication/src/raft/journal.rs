@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ottla_protocol::model::Offset;
 use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
 use ottla_storage::fs::{File, FileSystem, OpenMode};
+use ottla_storage::log_dir::is_disk_fault;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -35,7 +36,8 @@ use state::State;
 /// The file, beside the partition folders.
 pub const FILE_NAME: &str = "replica-journal";
 const FRESH_NAME: &str = "replica-journal.tmp";
-/// A file is rewritten once it is this long and twice as long as what it says.
+/// A file is rewritten once it is this long and twice as long as what it says; where there is no room
+/// for another, once it has grown by half of this again.
 const REWRITE_BYTES: u64 = if cfg!(test) { 2048 } else { 1 << 20 };
 
 /// Why a journal cannot be used.
@@ -69,8 +71,8 @@ struct Inner {
     /// What the job that is out covers.
     flushing: u64,
     state: State,
-    /// Bytes of the file after its last rewrite.
-    base_len: u64,
+    /// The file is rewritten once it is longer.
+    rewrite_beyond: u64,
     waiting: Vec<(Place, Told)>,
     failed: Option<io::ErrorKind>,
 }
@@ -147,7 +149,7 @@ impl Journal {
             durable: Place(0),
             flushing: 0,
             state,
-            base_len: len,
+            rewrite_beyond: rewrite_beyond(len),
             waiting: Vec::new(),
             failed: None,
         };
@@ -269,7 +271,7 @@ impl Journal {
     }
 
     /// Replaces the file by one that holds the same and nothing else. Durable on return.
-    fn rewrite(&self, inner: &mut Inner) -> io::Result<()> {
+    fn rewrite(&self, inner: &mut Inner) -> Result<(), RewriteError> {
         let mut bytes = Vec::new();
         let mut body = Vec::new();
         for record in inner.state.records() {
@@ -278,17 +280,52 @@ impl Journal {
             frame::push(&mut bytes, 0, 0, &body);
         }
         let (fresh, path) = (self.dir.join(FRESH_NAME), self.dir.join(FILE_NAME));
-        let file = self.fs.open(&fresh, OpenMode::Create)?;
-        file.set_len(0)?;
-        file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
-        file.sync_data()?;
-        self.fs.rename(&fresh, &path)?;
-        self.fs.sync_dir(&self.dir)?;
+        let file = self.write_fresh(&fresh, &bytes).map_err(RewriteError::Before)?;
+        let renamed = self.fs.rename(&fresh, &path).and_then(|()| self.fs.sync_dir(&self.dir));
+        renamed.map_err(RewriteError::Midway)?;
         inner.file = file;
         inner.len = bytes.len() as u64;
         inner.synced = inner.len;
-        inner.base_len = inner.len;
+        inner.rewrite_beyond = rewrite_beyond(inner.len);
         Ok(())
+    }
+
+    fn write_fresh(&self, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
+        let file = self.fs.open(path, OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_all_at(&[IoSlice::new(bytes)], 0)?;
+        file.sync_data()?;
+        Ok(file)
+    }
+
+    /// The file could not be replaced. Where it is certain that it was not, it goes on as it is.
+    fn not_rewritten(&self, inner: &mut Inner, error: RewriteError) {
+        let (RewriteError::Before(source) | RewriteError::Midway(source)) = &error;
+        tracing::error!(dir = %self.dir.display(), error = %source, "journal not rewritten");
+        if matches!(error, RewriteError::Midway(_)) || is_disk_fault(source) {
+            inner.failed = Some(source.kind());
+            return;
+        }
+        inner.rewrite_beyond = inner.len + REWRITE_BYTES / 2;
+        // It takes room that is needed; the next start removes it at the latest.
+        if let Err(error) = self.fs.remove_file(&self.dir.join(FRESH_NAME)) {
+            tracing::debug!(dir = %self.dir.display(), %error, "half a journal stays");
+        }
+    }
+}
+
+/// Why a journal was not replaced by a shorter one.
+enum RewriteError {
+    /// The old file is what it was.
+    Before(io::Error),
+    /// The file that has the name may be either.
+    Midway(io::Error),
+}
+
+const fn rewrite_beyond(len: u64) -> u64 {
+    match len.saturating_mul(2) {
+        twice if twice > REWRITE_BYTES => twice,
+        _ => REWRITE_BYTES,
     }
 }
 
@@ -322,17 +359,13 @@ impl FlushTarget for Journal {
         if inner.failed.is_some() || inner.durable == inner.written {
             return FlushJob { up_to, ..FlushJob::default() };
         }
-        if inner.len > REWRITE_BYTES && inner.len / 2 > inner.base_len {
+        if inner.len > inner.rewrite_beyond {
             match self.rewrite(inner) {
                 Ok(()) => {
                     inner.flushing = inner.len;
                     return FlushJob { up_to, ..FlushJob::default() };
                 }
-                // After the rename the file that has the name may be either: nothing is sure.
-                Err(error) => {
-                    tracing::error!(dir = %self.dir.display(), %error, "journal not rewritten");
-                    inner.failed = Some(error.kind());
-                }
+                Err(error) => self.not_rewritten(inner, error),
             }
         }
         inner.flushing = inner.len;

@@ -201,3 +201,31 @@ fn what_a_failed_sync_left_in_the_cache_is_not_believed() {
     let found = open(&fs).unwrap().0.groups();
     assert_eq!(found, believed, "a start relied on what the disk never got");
 }
+
+#[test]
+fn a_full_disk_puts_the_rewriting_off() {
+    const STEPS: u64 = 400;
+    let fs = disk(5);
+    let (journal, flusher) = open(&fs).unwrap();
+    let fresh = dir().join(FRESH_NAME);
+    let len = || fs.open(&dir().join(FILE_NAME), OpenMode::Read).unwrap().len().unwrap();
+    fs.fail_always(OpMatcher::op(Op::Write).on(FRESH_NAME), DiskError::NoSpace);
+    for step in 0..STEPS {
+        let place = journal.write(&[record(step)]).unwrap();
+        flusher.flush_pending();
+        assert!(matches!(journal.durable_now(place), Some(Ok(()))), "step {step}");
+        assert!(!fs.exists(&fresh).unwrap(), "it takes room that there is not");
+    }
+    assert!(len() > 2 * REWRITE_BYTES);
+    fs.clear_faults();
+    let before = len();
+    for step in STEPS..STEPS + 40 {
+        journal.write(&[record(step)]).unwrap();
+        flusher.flush_pending();
+    }
+    assert!(len() < before, "it is made up for when there is room");
+    fs.crash();
+    let (journal, _) = open(&fs).unwrap();
+    let found: Vec<_> = (0..GROUPS).map(|p| journal.group(group(p))).collect();
+    assert_eq!(states(STEPS + 40).pop(), Some(found));
+}
