@@ -225,10 +225,10 @@ async fn fill(broker: &mut Broker, count: i32, start: Instant) {
     let dir = Path::new("/data");
     fs.create_dir_all(dir).unwrap();
     let flusher = FlushCoordinator::inline(Arc::clone(&fs), dir.into());
-    let journal = Journal::open(Arc::clone(&fs), dir, flusher.clone()).unwrap();
     let resources = LogResources::new(4_096, 64 << 20);
     let home =
         Home { flusher, health: Arc::new(DirHealth::new(dir.into())), alarm: Arc::default() };
+    let journal = Journal::open(Arc::clone(&fs), dir, home.clone()).unwrap();
     for n in 0..count {
         let id = group_id(n);
         let context =

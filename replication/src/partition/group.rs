@@ -203,7 +203,10 @@ impl Partition {
                 high_watermark: state.high_watermark,
             });
         }
-        state.log.truncate_to(offset, now)?;
+        if let Err(error) = state.log.truncate_to(offset, now) {
+            self.after(state, &error);
+            return Err(error.into());
+        }
         self.log_end.store(state.log.log_end().get(), Ordering::Release);
         Ok(())
     }
@@ -211,7 +214,13 @@ impl Partition {
     /// Makes a damaged log whole again by cutting it at `offset`, before a group runs on it.
     pub(crate) fn cut_damage(&self, offset: Offset, now: Now) -> Result<(), LogError> {
         let mut state = self.state.lock();
-        let end = state.log.truncate_to(offset, now)?;
+        let end = match state.log.truncate_to(offset, now) {
+            Ok(end) => end,
+            Err(error) => {
+                self.after(state, &error);
+                return Err(error);
+            }
+        };
         self.log_end.store(end.get(), Ordering::Release);
         state.high_watermark = state.high_watermark.min(end).max(state.log.log_start());
         self.high_watermark.store(state.high_watermark.get(), Ordering::Release);
@@ -269,7 +278,10 @@ impl Partition {
     /// Empties the log, which goes on at `start`, of which everything below is committed elsewhere.
     pub(crate) fn restart_log(&self, start: Offset, now: Now) -> Result<(), LogError> {
         let mut state = self.state.lock();
-        state.log.truncate_fully_and_start_at(start, now)?;
+        if let Err(error) = state.log.truncate_fully_and_start_at(start, now) {
+            self.after(state, &error);
+            return Err(error);
+        }
         self.log_end.store(start.get(), Ordering::Release);
         state.high_watermark = start;
         state.log.on_high_watermark(start);
@@ -292,14 +304,18 @@ impl Partition {
         let mut state = self.state.lock();
         let offset = offset.min(state.high_watermark);
         if offset > state.log.log_start() && state.serving == Serving::Yes {
-            state.log.advance_log_start(offset).map_err(|error| match error {
+            let advanced = state.log.advance_log_start(offset).map_err(|error| match error {
                 ottla_storage::ReadError::Log(error) => error,
                 other @ ottla_storage::ReadError::OutOfRange { .. } => LogError::Io {
                     action: "advance the start of",
                     path: state.log.dir().to_path_buf(),
                     source: io::Error::other(other.to_string()),
                 },
-            })?;
+            });
+            if let Err(error) = advanced {
+                self.after(state, &error);
+                return Err(error);
+            }
         }
         Ok(())
     }

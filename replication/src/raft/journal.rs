@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::model::Offset;
-use ottla_storage::flush::{FlushCoordinator, FlushJob, FlushTarget, FlushTicket};
+use ottla_storage::flush::{FlushJob, FlushTarget, FlushTicket};
 use ottla_storage::fs::{File, FileSystem, OpenMode};
 use ottla_storage::log_dir::is_disk_fault;
 use parking_lot::Mutex;
@@ -30,6 +30,7 @@ pub use record::{Point, Record, Recordless, RecordlessKind};
 pub use state::GroupRecords;
 
 use super::GroupId;
+use crate::home::Home;
 use frame::Tail;
 use state::State;
 
@@ -81,7 +82,7 @@ struct Inner {
 pub struct Journal {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
-    flusher: FlushCoordinator,
+    home: Home,
     ticket: FlushTicket,
     inner: Mutex<Inner>,
 }
@@ -100,7 +101,7 @@ impl Journal {
     pub fn open(
         fs: Arc<dyn FileSystem>,
         dir: &Path,
-        flusher: FlushCoordinator,
+        home: Home,
     ) -> Result<Arc<Self>, JournalError> {
         let path = dir.join(FILE_NAME);
         let io = |action| {
@@ -156,7 +157,7 @@ impl Journal {
         Ok(Arc::new(Self {
             fs,
             dir: dir.to_path_buf(),
-            flusher,
+            home,
             ticket: FlushTicket::new(),
             inner: Mutex::new(inner),
         }))
@@ -181,7 +182,7 @@ impl Journal {
     pub fn write(self: &Arc<Self>, records: &[Record]) -> io::Result<Place> {
         let place = self.write_lazily(records)?;
         let target: Arc<dyn FlushTarget> = Arc::<Self>::clone(self);
-        self.flusher.request(&target);
+        self.home.flusher.request(&target);
         Ok(place)
     }
 
@@ -205,7 +206,10 @@ impl Journal {
         if let Err(error) = inner.file.write_all_at(&[IoSlice::new(&bytes)], inner.len) {
             // A part of it may stand there: the next write begins at the same place.
             if let Err(error) = inner.file.set_len(inner.len) {
-                inner.failed = Some(error.kind());
+                inner.fail(&self.home, &error);
+            }
+            if is_disk_fault(&error) {
+                self.home.fail(&format!("the replica journal could not be written: {error}"));
             }
             return Err(error);
         }
@@ -303,7 +307,7 @@ impl Journal {
         let (RewriteError::Before(source) | RewriteError::Midway(source)) = &error;
         tracing::error!(dir = %self.dir.display(), error = %source, "journal not rewritten");
         if matches!(error, RewriteError::Midway(_)) || is_disk_fault(source) {
-            inner.failed = Some(source.kind());
+            inner.fail(&self.home, source);
             return;
         }
         inner.rewrite_beyond = inner.len + REWRITE_BYTES / 2;
@@ -376,7 +380,7 @@ impl FlushTarget for Journal {
         let mut inner = self.inner.lock();
         if let Err(error) = result {
             tracing::error!(dir = %self.dir.display(), %error, "the replica journal is dead");
-            inner.failed = Some(error.kind());
+            inner.fail(&self.home, &error);
         }
         let told: Vec<(Told, Result<(), io::ErrorKind>)> = match inner.failed {
             Some(kind) => inner.waiting.drain(..).map(|(_, told)| (told, Err(kind))).collect(),
@@ -385,7 +389,7 @@ impl FlushTarget for Journal {
                 inner.durable = inner.durable.max(place);
                 inner.synced = inner.synced.max(inner.flushing);
                 let durable = inner.durable;
-                inner.vouch();
+                inner.vouch(&self.home);
                 let ready = inner.waiting.extract_if(.., |(place, _)| *place <= durable);
                 ready.map(|(_, told)| (told, Ok(()))).collect()
             }
@@ -398,9 +402,16 @@ impl FlushTarget for Journal {
 }
 
 impl Inner {
+    /// Nothing is written any more. What the disk holds is known only after the process ends, so that
+    /// the directory is of no more use than the journal.
+    fn fail(&mut self, home: &Home, error: &io::Error) {
+        self.failed = Some(error.kind());
+        home.fail(&format!("the replica journal failed: {error}"));
+    }
+
     /// Says in the file that everything before is durable, where no later record does: without it
     /// a bad last record would look like one that was never promised. It needs no sync of its own.
-    fn vouch(&mut self) {
+    fn vouch(&mut self, home: &Home) {
         if self.synced < self.len {
             return;
         }
@@ -411,7 +422,7 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(%error, "the journal does not vouch for its last record");
                 if let Err(error) = self.file.set_len(self.len) {
-                    self.failed = Some(error.kind());
+                    self.fail(home, &error);
                 }
             }
         }

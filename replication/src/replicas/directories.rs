@@ -83,8 +83,7 @@ impl Directory {
         if let Some(journal) = &*slot {
             return Ok(Arc::clone(journal));
         }
-        let journal =
-            Journal::open(Arc::clone(fs), self.log_dir.path(), self.home.flusher.clone())?;
+        let journal = Journal::open(Arc::clone(fs), self.log_dir.path(), self.home.clone())?;
         *slot = Some(Arc::clone(&journal));
         Ok(journal)
     }

@@ -7,6 +7,7 @@ use ottla_protocol::model::{NodeId, Offset, PartitionId, Uuid};
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions};
+use ottla_storage::log_dir::DirHealth;
 
 use super::state::State;
 use super::*;
@@ -29,10 +30,15 @@ fn disk(seed: u64) -> SimFileSystem {
     fs
 }
 
+fn home(flusher: &FlushCoordinator) -> Home {
+    let health = Arc::new(DirHealth::new(dir().into()));
+    Home { flusher: flusher.clone(), health, alarm: Arc::default() }
+}
+
 fn open(fs: &SimFileSystem) -> Result<(Arc<Journal>, FlushCoordinator), JournalError> {
     let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let flusher = FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
-    Ok((Journal::open(fs, dir(), flusher.clone())?, flusher))
+    Ok((Journal::open(fs, dir(), home(&flusher))?, flusher))
 }
 
 /// Everything that a group may have to remember, in an order that makes sense.
@@ -170,6 +176,7 @@ fn a_failed_sync_ends_the_journal() {
     flusher.flush_pending();
     assert!(matches!(journal.durable_now(place), Some(Err(_))));
     assert!(journal.write(&[record(1)]).is_err(), "nothing is written after it");
+    assert!(journal.home.health.is_offline(), "nothing else of the directory is relied on");
 }
 
 #[test]

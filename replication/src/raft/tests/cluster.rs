@@ -228,7 +228,8 @@ impl Cluster {
         finish_exchange(&*fs)?;
         let flusher =
             FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
-        let journal = Journal::open(Arc::clone(&fs), dir(), flusher.clone())
+        let here = home(&flusher);
+        let journal = Journal::open(Arc::clone(&fs), dir(), here.clone())
             .map_err(|error| std::io::Error::other(error.to_string()))?;
         let synced = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
         let context = OpenContext {
@@ -252,7 +253,7 @@ impl Cluster {
             epoch: LeaderEpoch(0),
             copies,
             durability: Durability::Fsync,
-            home: home(&flusher),
+            home: here,
             flush_is_free: false,
         });
         let parts = GroupParts {
@@ -274,7 +275,7 @@ impl Cluster {
         let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
         let flusher =
             FlushCoordinator::manual(Arc::clone(&fs), dir().into(), SyncPolicy::default());
-        let journal = Journal::open(Arc::clone(&fs), dir(), flusher).unwrap();
+        let journal = Journal::open(Arc::clone(&fs), dir(), home(&flusher)).unwrap();
         let synced = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
         let path = dir().join("topic-0");
         let Ok(entries) = fs.list(&path) else { return false };

@@ -59,7 +59,7 @@ pub(super) fn open_partition(
     let flusher = FlushCoordinator::manual(Arc::clone(&fs), dir.into(), policy);
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let journal =
-        Journal::open(Arc::clone(&fs), dir, flusher.clone()).map_err(|error| text(&error))?;
+        Journal::open(Arc::clone(&fs), dir, home(&flusher)).map_err(|error| text(&error))?;
     let known = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
     let context = OpenContext {
         recovery_point: known,

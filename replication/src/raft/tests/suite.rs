@@ -33,7 +33,7 @@ pub(super) fn parts() -> GroupParts {
     let dir = Path::new("/data");
     fs.create_dir_all(dir).unwrap();
     let flusher = FlushCoordinator::inline(Arc::clone(&fs), dir.into());
-    let journal = Journal::open(Arc::clone(&fs), dir, flusher.clone()).unwrap();
+    let journal = Journal::open(Arc::clone(&fs), dir, home(&flusher)).unwrap();
     let now =
         Now { mono: MonoTime::from_start(Duration::ZERO), wall: Timestamp(1_700_000_000_000) };
     let context = OpenContext::new(now, LogResources::new(8, 1 << 20));
