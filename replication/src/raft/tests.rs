@@ -7,6 +7,7 @@ mod cluster;
 #[cfg(target_os = "linux")]
 mod cost;
 mod crashes;
+mod failures;
 mod faults;
 mod network;
 mod promises;

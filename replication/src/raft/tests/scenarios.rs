@@ -55,7 +55,7 @@ fn all_is_there_after_every_replica_was_restarted() {
 }
 
 /// Lets retention delete all but about `bytes` on every node.
-async fn retain(cluster: &Cluster, bytes: u64) {
+pub(super) async fn retain(cluster: &Cluster, bytes: u64) {
     for node in 0..3 {
         let partition = cluster.partition(node);
         partition

@@ -1,0 +1,107 @@
+//! Disks that fail and fill under a replica: its instance ends where it must, and that is told.
+
+use std::time::Duration;
+
+use ottla_protocol::model::Offset;
+use ottla_storage::AppendOrigin;
+use ottla_storage::fs::FileSystem;
+use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
+
+use super::cluster::{Cluster, batch, replica, simulate};
+use super::scenarios::retain;
+use crate::partition::{SubmittedBatch, Until};
+
+#[test]
+fn a_journal_that_fails_under_a_pending_entry_is_told_of() {
+    simulate(async {
+        let cluster = Cluster::formed(31).await;
+        let leader = cluster.leader().await;
+        cluster.produce(leader, "one").await;
+        cluster.produce(leader, "two").await;
+        cluster.converge().await;
+        let follower = (leader + 1) % 3;
+        let journal = OpMatcher::op(Op::SyncData).on("replica-journal");
+        cluster.nodes[follower].fs.fail_always(journal, DiskError::Io);
+        let group = cluster.group(leader).clone();
+        assert_eq!(group.delete_records(Offset(1)).await.unwrap(), Offset(1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(cluster.group(follower).failure().is_some(), "nobody would start it again");
+    });
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_installed_ends_the_instance_and_another_can_be_started() {
+    simulate(async {
+        let mut cluster = Cluster::formed_of(32, 4).await;
+        let leader = cluster.leader().await;
+        for index in 0..200 {
+            cluster.produce(leader, &format!("value-{index:04}")).await;
+        }
+        cluster.converge().await;
+        retain(&cluster, 6_000).await;
+        cluster.start(3).await.unwrap();
+        let group = cluster.group(leader).clone();
+        group.add_learner(replica(4)).await.unwrap();
+        while cluster.net.with(|links| links.snapshots) == 0 {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+        // It is on its way, and what it ends with cannot be noted.
+        let journal = OpMatcher::op(Op::Write).on("replica-journal");
+        cluster.nodes[3].fs.fail_always(journal, DiskError::NoSpace);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(cluster.group(3).failure().is_some(), "nobody would start it again");
+        cluster.nodes[3].fs.clear_faults();
+        cluster.crash(3);
+        cluster.start(3).await.unwrap();
+        cluster.converge().await;
+        assert_eq!(cluster.committed_bytes(3), cluster.committed_bytes(leader));
+    });
+}
+
+#[test]
+fn a_disk_that_fails_while_the_log_is_cut_takes_its_directory_offline() {
+    simulate(async {
+        for way in 0..3 {
+            let mut cluster = Cluster::new(34 + way, 1);
+            cluster.start_alone(0).await;
+            let partition = cluster.alone(0).clone();
+            let now = cluster.now();
+            let given = SubmittedBatch {
+                batch: batch(None, "one"),
+                origin: AppendOrigin::Client,
+                frame_bytes: 200,
+            };
+            let _appended = partition.submit(given, now, Until::Appended, None);
+            for op in [Op::SetLen, Op::Write, Op::Open, Op::Rename, Op::SyncDir, Op::RemoveFile] {
+                cluster.nodes[0].fs.fail_always(OpMatcher::op(op), DiskError::Io);
+            }
+            let failed = match way {
+                0 => partition.cut(Offset(0), now).is_err(),
+                1 => partition.cut_damage(Offset(0), now).is_err(),
+                _ => partition.restart_log(Offset(9), now).is_err(),
+            };
+            assert!(failed, "way {way}");
+            assert!(partition.is_offline(), "way {way}");
+        }
+    });
+}
+
+#[test]
+fn a_replica_whose_folder_is_gone_gets_all_back_and_votes_no_sooner() {
+    simulate(async {
+        let mut cluster = Cluster::formed(33).await;
+        let leader = cluster.leader().await;
+        for index in 0..200 {
+            cluster.produce(leader, &format!("value-{index:04}")).await;
+        }
+        cluster.converge().await;
+        retain(&cluster, 6_000).await;
+        let lost = (leader + 1) % 3;
+        cluster.stop(lost).await;
+        cluster.nodes[lost].fs.remove_dir_all(std::path::Path::new("/data/topic-0")).unwrap();
+        cluster.start(lost).await.unwrap();
+        assert!(!cluster.group(lost).may_lead(), "it forgot what it acknowledged");
+        cluster.produce(leader, "more").await;
+        cluster.converge().await;
+    });
+}
