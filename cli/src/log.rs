@@ -70,7 +70,7 @@ impl LogCommand {
             Self::Stat(args) => stat::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Find(args) => records::find(context, args),
-            Self::Export(args) => records::export(args),
+            Self::Export(args) => records::export(context, args),
         }
     }
 }

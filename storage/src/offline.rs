@@ -46,6 +46,10 @@ pub enum OfflineError {
          partition's folder or a data directory"
     )]
     Unknown { path: PathBuf },
+    #[error(
+        "{path} holds no records; name a segment (.log), a partition's folder or a data directory"
+    )]
+    NoRecords { path: PathBuf },
     /// The caller asked to stop.
     #[error("stopped")]
     Stopped,

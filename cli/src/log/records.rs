@@ -64,6 +64,7 @@ pub(super) fn find(context: &Context, args: &FindArgs) -> Result<Report, Failure
     let form = match (&args.record_format, context.format) {
         (Some(format), _) => Form::Text(RecordFormat::parse(format).map_err(Failure::usage)?),
         (None, Format::Json) => Form::Json,
+        (None, Format::Yaml | Format::Tsv) => return Err(only_lines("find")),
         (None, _) => {
             let format = RecordFormat::parse("%t-%p %o %d{iso} %k %v\\n");
             Form::Text(format.map_err(Failure::usage)?)
@@ -72,8 +73,15 @@ pub(super) fn find(context: &Context, args: &FindArgs) -> Result<Report, Failure
     stream("log find", &args.path, &query, &form, args.num)
 }
 
-pub(super) fn export(args: &ExportArgs) -> Result<Report, Failure> {
+pub(super) fn export(context: &Context, args: &ExportArgs) -> Result<Report, Failure> {
+    if matches!(context.format, Format::Yaml | Format::Tsv) {
+        return Err(only_lines("export"));
+    }
     stream("log export", &args.path, &query(args.offset.as_deref())?, &Form::Json, None)
+}
+
+fn only_lines(verb: &str) -> Failure {
+    Failure::usage(format!("log {verb} writes a line per record, as text or json"))
 }
 
 fn stream(

@@ -99,7 +99,7 @@ pub type RecordSink<'a> = &'a mut dyn FnMut(RecordItem) -> ControlFlow<()>;
 /// Walks over the records at a path that match the query.
 ///
 /// # Errors
-/// The disk's; `Unknown` for a path without records; `Stopped`.
+/// The disk's; `Unknown` for what is nothing of a log; `NoRecords`; `Stopped`.
 pub fn records(
     fs: &dyn FileSystem,
     path: &Path,
@@ -119,7 +119,7 @@ pub fn records(
             }
             Ok(())
         }
-        _ => Err(OfflineError::Unknown { path: path.to_owned() }),
+        _ => Err(OfflineError::NoRecords { path: path.to_owned() }),
     }
 }
 

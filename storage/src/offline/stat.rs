@@ -3,12 +3,13 @@
 //! Owns: counting. Never: expands records: headers say how many there are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::model::{Offset, ProducerId, Timestamp, TopicPartition, Uuid};
 use ottla_protocol::records::{BatchHeader, HEADER};
 
-use super::dump::{Item, decode_small};
+use super::dump::{Depth, Item, decode_small, dump};
 use super::{
     Finding, OfflineError, PartitionFiles, Progress, SegmentWalk, Subject, Walked, advance,
     classify, partition_of, partitions_of,
@@ -25,7 +26,7 @@ pub struct CodecStat {
     pub payload_bytes: u64,
 }
 
-/// What a partition, or one segment, holds.
+/// What a partition, or one file of it, holds.
 #[derive(Debug, Default)]
 pub struct PartitionStat {
     pub path: PathBuf,
@@ -89,6 +90,12 @@ impl PartitionStat {
         codec.payload_bytes += size.saturating_sub(HEADER as u64);
     }
 
+    /// Offsets that an entry names.
+    fn cover(&mut self, first: Offset, last: Offset) {
+        self.first_offset = Some(self.first_offset.map_or(first, |known| known.min(first)));
+        self.next_offset = self.next_offset.max(last.next());
+    }
+
     fn walk(
         &mut self,
         fs: &dyn FileSystem,
@@ -113,7 +120,8 @@ impl PartitionStat {
 /// Sums up every partition at a path, each handed over when it is done.
 ///
 /// # Errors
-/// The disk's, `Unknown` for a path without batches, `Stopped`.
+/// The disk's, `Unknown` for what is nothing of a log, `NoRecords` for what says nothing of any,
+/// `Stopped`.
 pub fn stat(
     fs: &dyn FileSystem,
     path: &Path,
@@ -136,9 +144,49 @@ pub fn stat(
                 each(partition(fs, &dir, progress)?);
             }
         }
-        _ => return Err(OfflineError::Unknown { path: path.to_owned() }),
+        Subject::SegmentFile(name) => each(beside(fs, path, name.kind, progress)?),
+        _ => return Err(OfflineError::NoRecords { path: path.to_owned() }),
     }
     Ok(())
+}
+
+/// An index or a snapshot: the offsets its entries name, its producers.
+fn beside(
+    fs: &dyn FileSystem,
+    path: &Path,
+    kind: FileKind,
+    progress: Progress<'_>,
+) -> Result<PartitionStat, OfflineError> {
+    let mut stat = PartitionStat {
+        path: path.to_owned(),
+        partition: partition_of(path),
+        ..PartitionStat::default()
+    };
+    if kind != FileKind::ProducerSnapshot {
+        stat.index_bytes = super::total_bytes(fs, path)?;
+    }
+    let mut sink = |item: Item| {
+        match item {
+            Item::OffsetEntry { offset, .. } => stat.cover(offset, offset),
+            Item::TimeEntry { timestamp, offset } => {
+                stat.cover(offset, offset);
+                stat.min_timestamp.get_or_insert(timestamp);
+                stat.max_timestamp = stat.max_timestamp.max(Some(timestamp));
+            }
+            Item::AbortedTransaction(aborted) => {
+                stat.cover(aborted.first_offset, aborted.last_offset);
+                stat.producers.insert(aborted.producer_id);
+            }
+            Item::Producer { id, .. } => {
+                stat.producers.insert(id);
+            }
+            Item::Finding(finding) => stat.findings.push(finding),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    dump(fs, path, Depth::Batches, &mut sink, progress)?;
+    Ok(stat)
 }
 
 fn partition(
