@@ -94,6 +94,8 @@ impl GroupSettings {
             api_channel_size: Some(1024),
             notification_channel_size: Some(1024),
             state_machine_channel_size: Some(128),
+            // Six queues of this capacity are made at once, for statistics that nobody reads.
+            log_stage_capacity: Some(1),
             backoff: "100ms".to_owned(),
             ..Config::default()
         };

@@ -137,8 +137,9 @@ fn a_replica_that_was_away_gets_a_compacted_log_by_its_segments() {
         fill(&cluster, leader, 100).await;
         // One that keeps up is waited for, one that is away is not.
         settle(&cluster).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
         assert_eq!(cluster.partition(leader).settled(), Offset::ZERO);
-        tokio::time::sleep(Duration::from_secs(31)).await;
+        tokio::time::sleep(Duration::from_secs(19)).await;
         fill(&cluster, leader, 1).await;
         settle(&cluster).await;
         let settled = cluster.partition(leader).settled();
@@ -294,6 +295,7 @@ async fn power_cut_at(call: u64) -> bool {
     }
     cluster.crash(away);
     cluster.start(away).await.unwrap_or_else(|error| panic!("call {call}: {error}"));
+    assert!(cluster.group(away).may_lead(), "call {call}: it takes the log for a damaged one");
     let leader = cluster.leader().await;
     fill(&cluster, leader, 1).await;
     cluster.converge().await;
