@@ -36,6 +36,6 @@ fn an_idle_replica_costs_a_bounded_number_of_tasks_and_bytes() {
         );
         // openraft's own: the core, the state machine, and what they wait in.
         assert!(tasks <= 6, "{tasks} tasks");
-        assert!(bytes <= 160 << 10, "{bytes} bytes");
+        assert!(bytes <= 128 << 10, "{bytes} bytes");
     });
 }

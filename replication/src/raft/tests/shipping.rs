@@ -133,6 +133,8 @@ fn a_replica_that_was_away_gets_a_compacted_log_by_its_segments() {
         let away = (leader + 1) % 3;
         fill(&cluster, leader, 10).await;
         cluster.converge().await;
+        // As the broker does all the time, for the replicas in sync.
+        assert_eq!(cluster.group(leader).followers().len(), 2);
         cluster.crash(away);
         fill(&cluster, leader, 100).await;
         // One that keeps up is waited for, one that is away is not.
