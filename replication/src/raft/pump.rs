@@ -4,7 +4,8 @@
 //! something to do. Never: appends.
 //!
 //! Invariant: proposals reach the log in the order in which they were given. Raft takes or refuses what
-//! it is given in one message as a whole, and the next message goes out when the one before was taken.
+//! it is given in one message as a whole, and the next message goes out when the one before was taken; what
+//! waits behind a refused one is refused, too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,8 +73,14 @@ impl Pump {
     async fn run(self: Arc<Self>) {
         while let Some(message) = self.take() {
             self.send(&message).await;
-            // Whatever is still open was refused for good.
+            // Whatever is still open was refused for good, and with it what was given behind it: the
+            // second batch of a producer that is not known yet would be taken without its first.
+            let refused = message.iter().any(|proposal| proposal.submission.is_pending());
             message.iter().for_each(|proposal| proposal.submission.not_leader());
+            if refused {
+                let behind = std::mem::take(&mut self.queue.lock().waiting);
+                behind.iter().for_each(|proposal| proposal.submission.not_leader());
+            }
         }
     }
 

@@ -34,37 +34,22 @@ fn one_seed_gives_one_trace() {
 
 #[test]
 fn one_broker_keeps_its_promises() {
-    passes("single", 1, 100);
+    passes("single", 1, 30);
 }
 
 #[test]
 fn no_order_of_lost_blocks_matters() {
-    passes("holes", 1, 40);
-}
-
-#[test]
-fn three_brokers_lose_nothing_and_heal() {
-    passes("cluster", 1, 80);
-}
-
-#[test]
-fn three_brokers_forgive_torn_ends() {
-    passes("torn", 1, 20);
-}
-
-#[test]
-fn three_brokers_get_back_what_rotted() {
-    passes("decay", 1, 20);
+    passes("holes", 1, 20);
 }
 
 #[test]
 fn three_brokers_forget_nothing_over_quick_restarts() {
-    passes("restarts", 1, 20);
+    passes("restarts", 1001, 20);
 }
 
 #[test]
 fn replicas_move_while_brokers_fall() {
-    passes("churn", 1, 30);
+    passes("churn", 1001, 20);
 }
 
 /// A bug that is put back is found by one of the first 200 seeds: by what clients or replicas hold, not
