@@ -47,11 +47,6 @@ fn three_brokers_forget_nothing_over_quick_restarts() {
     passes("restarts", 1001, 20);
 }
 
-#[test]
-fn replicas_move_while_brokers_fall() {
-    passes("churn", 1001, 20);
-}
-
 /// A bug that is put back is found by one of the first 200 seeds: by what clients or replicas hold, not
 /// by slowness.
 fn is_found(scenario: &str, bug: &str) {
