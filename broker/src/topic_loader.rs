@@ -14,6 +14,7 @@ use ottla_coordinator::metadata::{
 };
 use ottla_protocol::model::{Now, PartitionId, TopicPartition, Uuid};
 use ottla_replication::partition::{Copies, Partition};
+use ottla_replication::raft::journal::GroupFate;
 use ottla_replication::raft::{GroupId, ReplicaId};
 use ottla_replication::replicas::{History, NewPartition};
 use ottla_storage::LogSettings;
@@ -90,7 +91,7 @@ async fn serve(services: &Arc<Services>, loaded: Loaded) {
     services.topics.put(entry);
     for partition in gone {
         tracing::info!(partition = %partition.name(), "the replica here is removed");
-        services.replicas.delete_partition(&partition);
+        services.replicas.delete_partition(&partition, GroupFate::GoesOn);
     }
     services.groups.topic_changed(services, &name);
 }
@@ -240,7 +241,7 @@ async fn remove(services: &Services, id: Uuid, now: Now) {
         if let Some(cluster) = services.cluster() {
             cluster.groups.end(&GroupId { topic: id, partition: PartitionId(index) }).await;
         }
-        services.replicas.delete_partition(partition);
+        services.replicas.delete_partition(partition, GroupFate::Deleted);
     }
     services.metrics.forget_topic(&entry.name);
     services.groups.topic_deleted(&entry.name, now);

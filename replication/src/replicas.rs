@@ -36,7 +36,7 @@ pub use self::moves::{AlterDirectoryError, FutureReplica, MoveStep};
 use self::opened::Opened;
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::GroupId;
-use crate::raft::journal::{Journal, JournalError};
+use crate::raft::journal::{GroupFate, Journal, JournalError};
 
 /// Open files that all logs share; beyond it the least recently used are closed.
 const OPEN_FILES_MAX: usize = 4_096;
@@ -366,8 +366,10 @@ impl Replicas {
         Some(directory.journal(&self.fs))
     }
 
-    /// Ends a partition's service and puts its folder aside for removal.
-    pub fn delete_partition(&self, partition: &Arc<Partition>) {
+    /// Ends a partition's service and puts its folder aside for removal. Its group, if it has one, has
+    /// ended here; `fate` says whether it goes on elsewhere.
+    pub fn delete_partition(&self, partition: &Arc<Partition>, fate: GroupFate) {
+        self.leave_journal(partition, fate);
         partition.mark_deleted();
         self.cancel_move(partition.name());
         let Some(placed) = self.partitions.write().remove(partition.name()) else { return };
@@ -376,6 +378,24 @@ impl Replicas {
         if let Err(error) = aside {
             tracing::warn!(partition = %partition.name(), %error,
                 "the folder of a deleted partition stays until the next start");
+        }
+    }
+
+    fn leave_journal(&self, partition: &Partition, fate: GroupFate) {
+        if !partition.is_replicated() {
+            return;
+        }
+        let id = GroupId { topic: partition.topic_id(), partition: partition.name().partition };
+        let last = partition.inspect(|log, _| {
+            let term =
+                log.latest_epoch().map_or(0, |epoch| u64::try_from(epoch.get()).unwrap_or(0));
+            (term, log.log_end())
+        });
+        let (Ok(last), Some(Ok(journal))) = (last, self.journal_of(partition.name())) else {
+            return;
+        };
+        if let Err(error) = journal.leave(id, fate, last) {
+            tracing::warn!(group = %id, %error, "the journal goes on to speak of a replica that left");
         }
     }
 

@@ -234,7 +234,7 @@ impl Group {
     /// The log cannot be read, or the journal not be written.
     pub async fn adopt(parts: &GroupParts) -> Result<(), GroupError> {
         let GroupParts { id, replica, partition, journal, .. } = parts;
-        if journal.group(*id).is_some() {
+        if journal.group(*id).is_some_and(|known| !known.away) {
             return Ok(());
         }
         let recover = |error| GroupError::Recover(*id, error);

@@ -102,6 +102,8 @@ pub(crate) struct GroupLog {
     pub(super) built: Mutex<Option<(Point, StoredMembership)>>,
     /// Entries of terms up to this one may have been acknowledged here and be lost.
     suspect: Option<u64>,
+    /// All up to here was acknowledged here before the replica was removed and came back.
+    left: Option<Point>,
     /// The newest entry without a batch, in the journal.
     recordless: Mutex<Place>,
     /// Why the instance ended by itself.
@@ -158,6 +160,12 @@ impl GroupLog {
             None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
             None => GroupRecords::default(),
         };
+        if records.away {
+            // It was removed from here, and comes back with what its leader sends.
+            partition.restart_log(Offset::ZERO, clock())?;
+            journal.commit(&[Record::Truncate(id, 0)]).await?;
+            records.away = false;
+        }
         cut_damage(id, &partition, &journal, &mut records, clock()).await?;
         empty_if_short(id, &partition, &journal, &mut records, clock()).await?;
         let mut rebuilt = rebuild(&partition, &records)?;
@@ -212,6 +220,7 @@ impl GroupLog {
             snapshot_target: Mutex::new(None),
             built: Mutex::new(None),
             suspect: records.suspect,
+            left: records.left,
             recordless: Mutex::default(),
             failure: Mutex::new(None),
             incoming: AtomicU64::new(0),
@@ -551,8 +560,15 @@ impl GroupLog {
 
     /// Whether this replica remembers all that it ever acknowledged.
     pub(super) fn may_vote(&self) -> bool {
-        let Some(suspect) = self.suspect else { return true };
-        self.map.lock().last().is_some_and(|last| last.term > suspect)
+        let last = self.map.lock().last();
+        let later = |term| last.is_some_and(|last| last.term > term);
+        let all_of = |left: Point| {
+            last.is_some_and(|last| {
+                last.term == left.term && last.index >= left.index && last.end >= left.end
+            })
+        };
+        self.suspect.is_none_or(later)
+            && self.left.is_none_or(|left| later(left.term) || all_of(left))
     }
 
     /// Removes the entries from `first` on. Durable on return.

@@ -41,6 +41,14 @@ const FRESH_NAME: &str = "replica-journal.tmp";
 /// for another, once it has grown by half of this again.
 const REWRITE_BYTES: u64 = if cfg!(test) { 2048 } else { 1 << 20 };
 
+/// What becomes of a group whose replica is removed from a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupFate {
+    /// Its topic is deleted: no group has that id ever again.
+    Deleted,
+    GoesOn,
+}
+
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -173,6 +181,27 @@ impl Journal {
     #[must_use]
     pub fn groups(&self) -> Vec<GroupId> {
         self.inner.lock().state.groups().collect()
+    }
+
+    /// Notes that the replica of a group is removed from this directory. What it voted, and how much it
+    /// had acknowledged, is remembered, because it may come back under the same id; of a group that is
+    /// `deleted` nothing is. It is durable with the next flush: a start that finds no log where one was
+    /// goes by the purge point.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn leave(
+        self: &Arc<Self>,
+        group: GroupId,
+        fate: GroupFate,
+        (term, end): (u64, Offset),
+    ) -> io::Result<()> {
+        let Some(known) = self.group(group) else { return Ok(()) };
+        let record = match fate {
+            GroupFate::Deleted => Record::Forget(group),
+            GroupFate::GoesOn => Record::Left(group, known.last(term, end)),
+        };
+        self.write(&[record]).map(|_| ())
     }
 
     /// Writes records and asks for a flush; the answer is what [`Self::durable`] takes.

@@ -51,7 +51,8 @@ pub(super) async fn empty_if_short(
     if partition.log_end() >= purged {
         return Ok(());
     }
-    if records.suspect.is_none() {
+    let voted = records.vote.map_or(u64::MAX, |vote| vote.leader_id.term);
+    if records.suspect.is_none_or(|suspect| suspect < voted) {
         distrust(id, journal, records, "the log ends before its purge point").await?;
     }
     partition.restart_log(Offset::ZERO, now)?;

@@ -39,6 +39,9 @@ pub enum Record {
     Verify(GroupId),
     /// The group is gone.
     Forget(GroupId),
+    /// The replica was removed from this directory, whose last entry was no later than this point: its
+    /// index is that of the last entry without a batch. Should it come back, it begins with nothing.
+    Left(GroupId, Point),
 }
 
 /// An entry, and the offset after its records.
@@ -85,6 +88,7 @@ const SYNCED: u8 = 8;
 const SUSPECT: u8 = 9;
 const VERIFY: u8 = 10;
 const EMPTIED: u8 = 11;
+const LEFT: u8 = 12;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
@@ -101,11 +105,17 @@ impl Record {
             | Self::Installed(group, ..)
             | Self::Emptied(group)
             | Self::Anchor(group, _)
+            | Self::Left(group, _)
             | Self::Synced(group, _)
             | Self::Suspect(group, _)
             | Self::Verify(group)
             | Self::Forget(group) => *group,
         }
+    }
+
+    /// It only makes a start cheaper, and may come late, from an instance that is on its way out.
+    pub(super) const fn is_hint(&self) -> bool {
+        matches!(self, Self::Anchor(..) | Self::Synced(..) | Self::Verify(_))
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -121,6 +131,7 @@ impl Record {
             Self::Suspect(..) => SUSPECT,
             Self::Verify(_) => VERIFY,
             Self::Forget(_) => FORGET,
+            Self::Left(..) => LEFT,
         };
         out.push(kind);
         let group = self.group();
@@ -141,7 +152,7 @@ impl Record {
                 put_point(out, point);
                 put_stored(out, members);
             }
-            Self::Anchor(_, point) => put_point(out, point),
+            Self::Anchor(_, point) | Self::Left(_, point) => put_point(out, point),
             Self::Synced(_, offset) => out.extend_from_slice(&offset.get().to_le_bytes()),
             Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
             Self::Verify(_) | Self::Forget(_) | Self::Emptied(_) => {}
@@ -176,6 +187,7 @@ impl Record {
             EMPTIED => Self::Emptied(group),
             ANCHOR => Self::Anchor(group, from.point()?),
             FORGET => Self::Forget(group),
+            LEFT => Self::Left(group, from.point()?),
             SYNCED => Self::Synced(group, from.offset()?),
             SUSPECT => Self::Suspect(group, from.u64()?),
             VERIFY => Self::Verify(group),

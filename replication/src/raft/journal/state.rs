@@ -24,6 +24,10 @@ pub struct GroupRecords {
     pub suspect: Option<u64>,
     /// The log is to be read through before it is used.
     pub verify: bool,
+    /// The replica was removed from here once, and had acknowledged all up to this point.
+    pub left: Option<Point>,
+    /// It has not come back since: whatever log there is is none of the group's.
+    pub away: bool,
 }
 
 impl GroupRecords {
@@ -36,7 +40,26 @@ impl GroupRecords {
         anchor.or_else(|| self.purged.as_ref().map(|(point, _)| *point))
     }
 
+    /// The last entry that may have been acknowledged here, where the log holds batches up to `end`, the
+    /// last one of `term`. Its index is known only of entries without a batch.
+    #[must_use]
+    pub fn last(&self, term: u64, end: Offset) -> Point {
+        let recordless = self.recordless.last_key_value();
+        let recordless = recordless.map(|(index, entry)| (*index, entry.term));
+        let purged = self.purged.as_ref().map(|(point, _)| (point.index, point.term));
+        let anchor = self.anchors.last_key_value().map(|(index, (term, _))| (*index, *term));
+        let known = [recordless, purged, anchor, self.left.map(|left| (left.index, left.term))];
+        let known = || known.into_iter().flatten();
+        let index = known().map(|(index, _)| index).max().unwrap_or(0);
+        let term = known().map(|(_, term)| term).fold(term, u64::max);
+        Point { index, term, end: end.max(self.left.map_or(end, |left| left.end)) }
+    }
+
     fn apply(&mut self, record: &Record) {
+        if self.away && record.is_hint() {
+            return;
+        }
+        self.away &= matches!(record, Record::Vote(..));
         match record {
             Record::Vote(_, vote) => self.vote = Some(*vote),
             Record::Recordless(_, index, entry) => {
@@ -69,6 +92,10 @@ impl GroupRecords {
                 self.anchors.insert(point.index, (point.term, point.end));
             }
             Record::Forget(_) => *self = Self::default(),
+            Record::Left(_, point) => {
+                let (vote, suspect) = (self.vote, self.suspect);
+                *self = Self { vote, suspect, left: Some(*point), away: true, ..Self::default() };
+            }
         }
     }
 
@@ -88,6 +115,11 @@ impl GroupRecords {
     fn records(&self, group: GroupId) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.vote.map(|vote| Record::Vote(group, vote)));
+        records.extend(self.suspect.map(|term| Record::Suspect(group, term)));
+        if let Some(left) = self.left {
+            records.push(Record::Left(group, left));
+            records.extend((!self.away).then_some(Record::Truncate(group, 0)));
+        }
         let purged = self.purged.as_ref();
         records
             .extend(purged.map(|(point, members)| Record::Purge(group, *point, members.clone())));
@@ -100,7 +132,6 @@ impl GroupRecords {
         if self.synced > Offset::ZERO {
             records.push(Record::Synced(group, self.synced));
         }
-        records.extend(self.suspect.map(|term| Record::Suspect(group, term)));
         records.extend(self.verify.then_some(Record::Verify(group)));
         records
     }
@@ -117,6 +148,9 @@ impl State {
         let group = record.group();
         if matches!(record, Record::Forget(_)) {
             self.groups.remove(&group);
+            return;
+        }
+        if record.is_hint() && !self.groups.contains_key(&group) {
             return;
         }
         self.groups.entry(group).or_default().apply(record);

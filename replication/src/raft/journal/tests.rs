@@ -65,6 +65,7 @@ fn record(step: u64) -> Record {
         9 if step.is_multiple_of(3) => Record::Installed(id, point, stored),
         9 if step.is_multiple_of(2) => Record::Emptied(id),
         9 => Record::Suspect(id, step),
+        10 if step % 4 == 2 => Record::Left(id, point),
         _ => Record::Verify(id),
     }
 }

@@ -1,5 +1,6 @@
 //! Disks that fail and fill under a replica: its instance ends where it must, and that is told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ottla_protocol::model::Offset;
@@ -7,9 +8,10 @@ use ottla_storage::AppendOrigin;
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 
-use super::cluster::{Cluster, batch, replica, simulate};
+use super::cluster::{Cluster, GROUP, batch, replica, simulate};
 use super::scenarios::retain;
 use crate::partition::{SubmittedBatch, Until};
+use crate::raft::journal::GroupFate;
 
 #[test]
 fn a_journal_that_fails_under_a_pending_entry_is_told_of() {
@@ -103,5 +105,53 @@ fn a_replica_whose_folder_is_gone_gets_all_back_and_votes_no_sooner() {
         assert!(!cluster.group(lost).may_lead(), "it forgot what it acknowledged");
         cluster.produce(leader, "more").await;
         cluster.converge().await;
+    });
+}
+
+#[test]
+fn a_replica_that_was_removed_comes_back_to_the_same_directory() {
+    simulate(async {
+        let mut cluster = Cluster::formed(35).await;
+        let leader = cluster.leader().await;
+        for index in 0..20 {
+            cluster.produce(leader, &format!("value-{index:04}")).await;
+        }
+        cluster.converge().await;
+        let gone = (leader + 1) % 3;
+        let others = (0..3).filter(|node| *node != gone).map(|node| cluster.nodes[node].id);
+        let others: BTreeSet<_> = others.collect();
+        let group = cluster.group(leader).clone();
+        group.change_voters(others.clone()).await.unwrap();
+        let left = {
+            let group = cluster.group(gone).clone();
+            let journal = group.log.journal.clone();
+            cluster.stop(gone).await;
+            let last = group
+                .partition()
+                .inspect(|log, _| (log.latest_epoch().unwrap().get() as u64, log.log_end()));
+            let last = last.unwrap();
+            group.log.journal.leave(GROUP, GroupFate::GoesOn, last).unwrap();
+            // What the instance says on its way out counts no more.
+            drop(group);
+            let known = journal.group(GROUP).unwrap();
+            assert!(known.away && known.anchors.is_empty());
+            last.1
+        };
+        // The folder may be there still when the power fails.
+        assert!(left > Offset::ZERO);
+        cluster.produce(leader, "meanwhile").await;
+        cluster.start(gone).await.unwrap();
+        assert_eq!(cluster.partition(gone).log_end(), Offset::ZERO, "the log of another time");
+        assert!(!cluster.group(gone).may_lead(), "it forgot what it acknowledged");
+        group.add_learner(cluster.nodes[gone].id).await.unwrap();
+        cluster.converge().await;
+        assert!(cluster.group(gone).may_lead(), "it has it all again, in the same term");
+        let all: BTreeSet<_> = cluster.nodes.iter().map(|node| node.id).collect();
+        group.change_voters(all).await.unwrap();
+        cluster.produce(leader, "more").await;
+        cluster.crash(gone);
+        cluster.start(gone).await.unwrap();
+        cluster.converge().await;
+        assert_eq!(cluster.committed_bytes(gone), cluster.committed_bytes(leader));
     });
 }

@@ -18,6 +18,7 @@ use ottla_storage::{
 };
 
 use crate::partition::{Copies, Isolation, Partition, ReadPlan};
+use crate::raft::journal::GroupFate;
 use crate::replicas::{
     AlterDirectoryError, History, MoveStep, NewPartition, NodeIdentity, Replicas,
 };
@@ -288,7 +289,9 @@ fn a_move_ends_when_it_is_sent_back_or_its_topic_goes() {
         assert!(folders(&sim).iter().any(|name| name.ends_with("-future")));
         match end {
             "back" => replicas.alter_directory(&name(), &from, MOVE).unwrap(),
-            _ => replicas.delete_partition(&replicas.partition(&name()).unwrap()),
+            _ => {
+                replicas.delete_partition(&replicas.partition(&name()).unwrap(), GroupFate::GoesOn)
+            }
         }
         assert_eq!(replicas.advance_move(&name(), STEP, now(3_000)), MoveStep::Ended);
         assert_eq!(replicas.next_move(), None);
