@@ -251,3 +251,67 @@ async fn the_preferred_replica_leads_again_when_it_is_asked_to() {
         (partition["LeaderId"] == preferred).then_some(())
     });
 }
+
+/// Bytes of `__consumer_offsets-0` on a node's disk, but for its newest segment.
+fn closed_bytes(cluster: &TestCluster, node: i32) -> u64 {
+    let folder = cluster.data_dir_of(node).join("__consumer_offsets-0");
+    let Ok(files) = std::fs::read_dir(folder) else { return 0 };
+    let mut logs: Vec<(String, u64)> = files
+        .filter_map(|file| {
+            let file = file.ok()?;
+            let name = file.file_name().into_string().ok()?;
+            name.ends_with(".log").then(|| (name, file.metadata().map_or(0, |meta| meta.len())))
+        })
+        .collect();
+    logs.sort();
+    logs.pop();
+    logs.into_iter().map(|(_, bytes)| bytes).sum()
+}
+
+#[tokio::test]
+async fn replicated_offsets_are_compacted_on_every_broker() {
+    logged();
+    let cluster = TestCluster::builder()
+        .brokers(3)
+        .disk()
+        .config("offsets.topic.num.partitions", "1")
+        .config("offsets.topic.replication.factor", "3")
+        .config("offsets.topic.segment.bytes", "1048576")
+        .config("log.cleaner.backoff.ms", "200")
+        .config("log.cleaner.min.cleanable.ratio", "0.01")
+        .topic_with("t", |topic| topic.partitions(1).replicas(3))
+        .start()
+        .await
+        .unwrap();
+    let first = cluster.address_of(1).to_owned();
+    let address = until("a coordinator", || {
+        let body = json!({"KeyType": 0, "CoordinatorKeys": ["g"]});
+        let found = ask(&first, FIND_COORDINATOR, 4, &body)["Coordinators"][0].clone();
+        (found["ErrorCode"] == 0).then(|| format!("127.0.0.1:{}", found["Port"]))
+    });
+    // Four segments: Kafka's smallest are a MiB.
+    let metadata = "m".repeat(4_000);
+    for offset in 0..1_000 {
+        let commit = json!({
+            "GroupId": "g", "GenerationIdOrMemberEpoch": -1, "MemberId": "", "GroupInstanceId": null,
+            "Topics": [{"Name": "t", "Partitions": [{
+                "PartitionIndex": 0, "CommittedOffset": offset, "CommittedLeaderEpoch": -1,
+                "CommittedMetadata": metadata,
+            }]}],
+        });
+        until("a commit", || {
+            let answer = ask(&address, OFFSET_COMMIT, 7, &commit);
+            (answer["Topics"][0]["Partitions"][0]["ErrorCode"] == 0).then_some(())
+        });
+    }
+    for node in 1..=3 {
+        until("a compacted log", || {
+            (1..500_000).contains(&closed_bytes(&cluster, node)).then_some(())
+        });
+    }
+    let fetch = json!({
+        "GroupId": "g", "Topics": [{"Name": "t", "PartitionIndexes": [0]}], "RequireStable": true,
+    });
+    let answer = ask(&address, OFFSET_FETCH, 7, &fetch);
+    assert_eq!(answer["Topics"][0]["Partitions"][0]["CommittedOffset"], 999);
+}
