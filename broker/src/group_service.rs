@@ -13,6 +13,7 @@
 
 mod answer;
 mod driver;
+mod ledger;
 mod load;
 mod timers;
 
@@ -20,16 +21,18 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ottla_config::BrokerConfig;
 use ottla_coordinator::group::{
-    BATCH_OVERHEAD, GroupError, GroupSettings, Input, ReplyToken, partition_for,
+    BATCH_OVERHEAD, DeletedTopic, GroupError, GroupSettings, Input, ReplyToken, partition_for,
 };
-use ottla_protocol::model::{Now, Offset, TopicName, TopicPartition};
+use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicName, TopicPartition};
 use ottla_replication::partition::Partition;
 use parking_lot::Mutex;
 
 pub(crate) use answer::Answer;
+use answer::Patience;
 use driver::Driver;
 use timers::Deadlines;
 pub(crate) use timers::run as run_timers;
@@ -52,16 +55,45 @@ pub(crate) struct GroupOffset {
 #[derive(Debug)]
 enum Slot {
     /// The log is being replayed.
-    Loading(Arc<Partition>),
+    Loading(Loading),
     Ready(Arc<Driver>),
-    /// The log could not be replayed; it is not tried again before a restart.
-    Failed(Arc<Partition>),
+    /// The log could not be replayed in this epoch: it is not tried again before another, which is a
+    /// new leadership or a restart.
+    Failed(Arc<Partition>, LeaderEpoch),
+}
+
+#[derive(Debug)]
+struct Loading {
+    partition: Arc<Partition>,
+    /// Topics that were deleted meanwhile.
+    deleted: Vec<DeletedTopic>,
+}
+
+impl Slot {
+    fn loading(partition: &Arc<Partition>) -> Self {
+        Self::Loading(Loading { partition: Arc::clone(partition), deleted: Vec::new() })
+    }
+
+    /// The driver of a partition, or why it is not loaded now; `None` where it may be loaded anew.
+    fn driver(&self, partition: &Arc<Partition>) -> Option<Result<Arc<Driver>, GroupError>> {
+        match self {
+            Self::Ready(driver) => driver.serves(partition).then(|| Ok(Arc::clone(driver))),
+            Self::Loading(loading) => Arc::ptr_eq(&loading.partition, partition)
+                .then_some(Err(GroupError::CoordinatorLoadInProgress)),
+            Self::Failed(failed, epoch) => {
+                let same = Arc::ptr_eq(failed, partition) && partition.leader_epoch() == *epoch;
+                same.then_some(Err(GroupError::NotCoordinator))
+            }
+        }
+    }
 }
 
 /// All group shards of this broker.
 #[derive(Debug)]
 pub(crate) struct GroupService {
     settings: GroupSettings,
+    /// `offsets.commit.timeout.ms`
+    commit_timeout: Duration,
     /// `offsets.topic.num.partitions`, until the topic exists.
     partitions_default: NonZeroU32,
     slots: Mutex<BTreeMap<i32, Slot>>,
@@ -75,6 +107,7 @@ impl GroupService {
         let partitions = u32::try_from(config.offsets.topic_partitions).ok();
         Self {
             settings: settings(config),
+            commit_timeout: config.offsets.commit_timeout,
             partitions_default: partitions.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
             slots: Mutex::default(),
             deadlines: Arc::default(),
@@ -90,6 +123,7 @@ impl GroupService {
             for (index, partition) in entry.partitions() {
                 // Others are loaded by whoever leads them, once it does.
                 if partition.group().is_none() && partition.is_leader() {
+                    loader.groups.slots.lock().insert(index, Slot::loading(partition));
                     loader.groups.load(&loader, index, partition);
                 }
             }
@@ -213,8 +247,8 @@ impl GroupService {
     }
 
     /// Offsets of a topic that is gone are forgotten.
-    pub(crate) fn topic_deleted(&self, topic: &str, now: Now) {
-        if topic == OFFSETS_TOPIC {
+    pub(crate) fn topic_deleted(&self, topic: &DeletedTopic, now: Now) {
+        if *topic.name == *OFFSETS_TOPIC {
             let slots = std::mem::take(&mut *self.slots.lock());
             for slot in slots.into_values() {
                 if let Slot::Ready(driver) = slot {
@@ -223,8 +257,16 @@ impl GroupService {
             }
             return;
         }
-        for driver in self.drivers() {
-            driver.forget_topic(topic, now);
+        let mut ready = Vec::new();
+        for slot in self.slots.lock().values_mut() {
+            match slot {
+                Slot::Ready(driver) => ready.push(Arc::clone(driver)),
+                Slot::Loading(loading) => loading.deleted.push(topic.clone()),
+                Slot::Failed(..) => {}
+            }
+        }
+        for driver in ready {
+            driver.forget_topics(vec![topic.clone()], now);
         }
     }
 
@@ -254,7 +296,7 @@ impl GroupService {
         let slots = self.slots.lock();
         let ready = slots.values().filter_map(|slot| match slot {
             Slot::Ready(driver) => Some(Arc::clone(driver)),
-            Slot::Loading(_) | Slot::Failed(_) => None,
+            Slot::Loading(_) | Slot::Failed(..) => None,
         });
         ready.collect()
     }
@@ -267,19 +309,10 @@ impl GroupService {
         index: i32,
         partition: &Arc<Partition>,
     ) -> Result<Arc<Driver>, GroupError> {
-        {
+        let before = {
             let mut slots = self.slots.lock();
-            match slots.get(&index) {
-                Some(Slot::Ready(driver)) if driver.serves(partition) => {
-                    return Ok(Arc::clone(driver));
-                }
-                Some(Slot::Loading(loading)) if Arc::ptr_eq(loading, partition) => {
-                    return Err(GroupError::CoordinatorLoadInProgress);
-                }
-                Some(Slot::Failed(failed)) if Arc::ptr_eq(failed, partition) => {
-                    return Err(GroupError::NotCoordinator);
-                }
-                _ => {}
+            if let Some(driver) = slots.get(&index).and_then(|slot| slot.driver(partition)) {
+                return driver;
             }
             if partition.is_offline() || !partition.is_leader() {
                 return Err(GroupError::NotCoordinator);
@@ -288,15 +321,34 @@ impl GroupService {
             if !is_established(partition) {
                 return Err(GroupError::CoordinatorLoadInProgress);
             }
-            slots.insert(index, Slot::Loading(Arc::clone(partition)));
+            slots.insert(index, Slot::loading(partition))
+        };
+        let before = match before {
+            Some(Slot::Ready(driver)) => Some(driver),
+            _ => None,
+        };
+        if let Some(driver) = &before {
+            driver.close(GroupError::NotCoordinator);
         }
+        let under_way = before.filter(|driver| !driver.ledger().is_settled());
         let marks = partition.watermarks();
-        if marks.log_start == marks.log_end {
+        if under_way.is_none() && marks.log_start == marks.log_end {
             self.load(services, index, partition);
             return self.loaded(index, partition);
         }
         let (loader, partition) = (Arc::clone(services), Arc::clone(partition));
-        services.host.start_on_disk(move || loader.groups.load(&loader, index, &partition));
+        let load = move || loader.groups.load(&loader, index, &partition);
+        match under_way {
+            None => services.host.start_on_disk(load),
+            Some(driver) => {
+                let host = services.host.clone();
+                tokio::spawn(async move {
+                    // What is to be in the log must be there before it is read.
+                    driver.ledger().settled().await;
+                    host.start_on_disk(load);
+                });
+            }
+        }
         Err(GroupError::CoordinatorLoadInProgress)
     }
 
@@ -307,7 +359,8 @@ impl GroupService {
         }
     }
 
-    /// Replays a partition's log and puts its shard to work. Blocks on the disk.
+    /// Replays a partition's log and puts its shard to work, in the slot that was taken for it. Blocks
+    /// on the disk.
     fn load(&self, services: &Services, index: i32, partition: &Arc<Partition>) {
         let mut settings = self.settings.clone();
         if let Some(topic) = services.topics.by_name(OFFSETS_TOPIC) {
@@ -315,19 +368,58 @@ impl GroupService {
             settings.record_bytes_max = batch_max.saturating_sub(BATCH_OVERHEAD);
         }
         let epoch = partition.leader_epoch();
-        let slot = match load::shard(partition, settings) {
+        let loaded = match load::shard(partition, settings) {
             Ok(shard) => {
-                let driver = Driver::new(index, partition, epoch, Arc::clone(&self.deadlines));
+                let (clock, timeout) = (Arc::clone(&services.clock), self.commit_timeout);
+                let deadlines = Arc::clone(&self.deadlines);
+                let patience = Patience { clock, timeout };
+                let driver = Driver::new(index, partition, epoch, deadlines, patience);
                 driver.begin(shard, services.clock.now());
-                Slot::Ready(Arc::new(driver))
+                Some(Arc::new(driver))
             }
             Err(error) => {
                 tracing::error!(partition = %partition.name(), %error,
                     "consumer groups of this partition are not served");
-                Slot::Failed(Arc::clone(partition))
+                None
             }
         };
-        self.slots.lock().insert(index, slot);
+        self.put(index, partition, epoch, loaded, || services.clock.now());
+    }
+
+    /// Puts what a load came to into its slot, unless that is another's by now.
+    fn put(
+        &self,
+        index: i32,
+        partition: &Arc<Partition>,
+        epoch: LeaderEpoch,
+        loaded: Option<Arc<Driver>>,
+        now: impl Fn() -> Now,
+    ) {
+        loop {
+            let deleted = {
+                let mut slots = self.slots.lock();
+                let deleted = match slots.get_mut(&index) {
+                    Some(Slot::Loading(own)) if Arc::ptr_eq(&own.partition, partition) => {
+                        std::mem::take(&mut own.deleted)
+                    }
+                    _ => return,
+                };
+                if deleted.is_empty() || loaded.is_none() {
+                    slots.insert(
+                        index,
+                        match loaded {
+                            Some(driver) => Slot::Ready(driver),
+                            None => Slot::Failed(Arc::clone(partition), epoch),
+                        },
+                    );
+                    return;
+                }
+                deleted
+            };
+            if let Some(driver) = &loaded {
+                driver.forget_topics(deleted, now());
+            }
+        }
     }
 
     fn tick(&self, index: i32, now: Now) {
@@ -359,3 +451,6 @@ fn settings(config: &BrokerConfig) -> GroupSettings {
         ..GroupSettings::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

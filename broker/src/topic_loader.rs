@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use ottla_config::{BrokerConfig, TopicConfig};
+use ottla_coordinator::group::DeletedTopic;
 use ottla_coordinator::metadata::{
     ConfigResource, LOST_DIRECTORY, MetadataDelta, MetadataImage, PartitionImage, TopicImage,
 };
@@ -244,7 +245,8 @@ async fn remove(services: &Services, id: Uuid, now: Now) {
         services.replicas.delete_partition(partition, GroupFate::Deleted);
     }
     services.metrics.forget_topic(&entry.name);
-    services.groups.topic_deleted(&entry.name, now);
+    let deleted = DeletedTopic { name: Arc::clone(&entry.name), id: entry.id };
+    services.groups.topic_deleted(&deleted, now);
 }
 
 /// Where this broker's replicas of changed partitions are and the image does not say so: topic,

@@ -150,6 +150,8 @@ pub struct GroupsConfig {
 /// Committed offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetsConfig {
+    /// How long a group's record may take to be committed.
+    pub commit_timeout: Duration,
     pub metadata_bytes_max: ByteSize,
     pub retention: Duration,
     pub retention_check_interval: Duration,
@@ -349,6 +351,7 @@ impl OffsetsConfig {
     fn from_typed(typed: Typed<'_>) -> Result<Self, ConfigError> {
         let minutes = typed.long("offsets.retention.minutes")?;
         Ok(Self {
+            commit_timeout: typed.millis("offsets.commit.timeout.ms")?,
             metadata_bytes_max: typed.bytes("offset.metadata.max.bytes")?,
             retention: millis_limit(minutes.saturating_mul(60_000)).unwrap_or(Duration::MAX),
             retention_check_interval: typed.millis("offsets.retention.check.interval.ms")?,

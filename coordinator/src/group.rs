@@ -51,10 +51,10 @@ pub use reply::{
     TopicOutcome,
 };
 pub use request::{
-    CommitPartition, CommitTopic, DeleteOffsetsRequest, DeleteTopic, FetchOffsetsRequest,
-    FetchTopic, HeartbeatRequest, Input, JoinRequest, LeaveRequest, LeavingMember,
-    ListGroupsRequest, MemberIdRule, MissingGroup, OffsetCommitRequest, Protocol, SkipAssignment,
-    Stability, SyncRequest,
+    CommitPartition, CommitTopic, DeleteOffsetsRequest, DeleteTopic, DeletedTopic,
+    FetchOffsetsRequest, FetchTopic, HeartbeatRequest, Input, JoinRequest, LeaveRequest,
+    LeavingMember, ListGroupsRequest, MemberIdRule, MissingGroup, OffsetCommitRequest, Protocol,
+    SkipAssignment, Stability, SyncRequest,
 };
 pub use settings::{BATCH_OVERHEAD, GroupSettings};
 pub use shard::{GroupShard, ReplayRecord, TransactionResult};

@@ -368,19 +368,7 @@ impl Partition {
         wait: Option<&Arc<Countdown>>,
     ) -> Arc<Submission> {
         let submission = Submission::new(until, wait);
-        let SubmittedBatch { batch, origin, frame_bytes } = batch;
-        let proposal = Arc::new(Proposal {
-            batch,
-            origin,
-            frame_bytes,
-            now,
-            submission: Arc::clone(&submission),
-        });
-        if self.group.read().is_some() {
-            self.propose(proposal);
-        } else {
-            self.submit_alone(&proposal);
-        }
+        self.give(batch, now, &submission, None);
         submission
     }
 

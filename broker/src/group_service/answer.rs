@@ -1,17 +1,20 @@
 //! A shard's reply on its way to the handler.
 //!
-//! Owns: waiting for the reply, then for the commit it depends on. Never: a deadline: the shard
-//! answers every request in the end, and a client that went away drops this.
+//! Owns: waiting for the reply, then for the commit it depends on, and for how long. Never: a deadline
+//! for the reply itself: the shard answers every request in the end, and a client that went away drops
+//! this.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use ottla_coordinator::group::{GroupError, Reply};
-use ottla_protocol::model::Offset;
-use ottla_replication::partition::{Isolation, Outcome, Partition, Submission};
-use ottla_replication::wait::{Countdown, Waiting, Watch};
+use ottla_protocol::model::{LeaderEpoch, Offset};
+use ottla_replication::partition::{Isolation, Partition};
+use ottla_replication::wait::{Waiting, Watch};
 use tokio::sync::oneshot;
+
+use super::ledger::Ledger;
+use crate::clock::Clock;
 
 /// A reply with what makes it true.
 #[derive(Debug)]
@@ -20,45 +23,43 @@ pub(super) struct Delivered {
     pub(super) written: Written,
 }
 
-/// What a shard has written by some moment.
+/// What a shard has read and written by some moment.
 #[derive(Clone, Debug)]
 pub(super) enum Written {
-    /// Up to this high watermark, in a log with one replica.
-    Upto(Offset),
+    /// Up to this high watermark; in a log with several replicas, of this leader in this epoch.
+    Upto(Offset, Option<LeaderEpoch>),
     /// Up to this batch, in a log with several.
-    Batch { submission: Arc<Submission>, committed: Committed },
+    Batch { ledger: Arc<Ledger>, number: u64 },
 }
 
-/// Completes when a batch is committed, or never will be; for any number of replies.
-pub(super) type Committed = Shared<BoxFuture<'static, ()>>;
-
 impl Written {
-    /// What a batch that was just given to a group comes to; `told` is the one that it tells.
-    pub(super) fn batch(submission: Arc<Submission>, told: Arc<Countdown>) -> Self {
-        Self::Batch { submission, committed: Waiting(told).boxed().shared() }
-    }
-
     pub(super) fn is_committed(&self, partition: &Partition) -> bool {
         match self {
-            Self::Upto(offset) => partition.high_watermark() >= *offset,
-            Self::Batch { submission, .. } => {
-                matches!(submission.outcome(), Outcome::Committed(_))
+            Self::Upto(offset, epoch) => {
+                // In this order: what was committed before the epoch ended, was of that epoch.
+                partition.high_watermark() >= *offset && lasts(partition, *epoch)
             }
+            Self::Batch { ledger, number } => ledger.is_committed(*number),
         }
     }
 
     async fn committed(self, partition: &Arc<Partition>) -> Result<(), GroupError> {
         match self {
-            Self::Upto(offset) => wait_until_committed(partition, offset).await,
-            Self::Batch { submission, committed } => {
-                committed.await;
-                match submission.outcome() {
-                    Outcome::Committed(_) => Ok(()),
-                    _ => Err(GroupError::NotCoordinator),
-                }
-            }
+            Self::Upto(offset, epoch) => wait_until_committed(partition, offset, epoch).await,
+            Self::Batch { ledger, number } => ledger.committed(number).await,
         }
     }
+}
+
+fn lasts(partition: &Partition, epoch: Option<LeaderEpoch>) -> bool {
+    epoch.is_none_or(|epoch| partition.leads_in(epoch))
+}
+
+/// How long a reply waits for its commit: `offsets.commit.timeout.ms`.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    pub(super) clock: Clock,
+    pub(super) timeout: Duration,
 }
 
 pub(super) type Delivery = Result<Delivered, GroupError>;
@@ -74,6 +75,7 @@ pub(crate) enum Answer {
 pub(crate) struct Pending {
     pub(super) partition: Arc<Partition>,
     pub(super) source: Source,
+    pub(super) patience: Patience,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Answer {
     /// The reply, once it may leave.
     ///
     /// # Errors
-    /// When the log failed before the reply's records were committed.
+    /// When the log failed before the reply's records were committed, or they were not in time.
     pub(crate) async fn wait(self) -> Result<Reply, GroupError> {
         match self {
             Self::Ready(reply) => Ok(reply),
@@ -106,17 +108,25 @@ impl Pending {
                 deferred.await.unwrap_or(Err(GroupError::NotCoordinator))?
             }
         };
-        written.committed(&self.partition).await?;
-        Ok(reply)
+        let Patience { clock, timeout } = self.patience;
+        let late = clock.sleep_until(clock.now().mono.plus(timeout));
+        tokio::select! {
+            biased;
+            committed = written.committed(&self.partition) => committed.map(|()| reply),
+            // As Kafka: it may be committed in the end, and the client asks again.
+            () = late => Err(GroupError::CoordinatorNotAvailable),
+        }
     }
 }
 
 async fn wait_until_committed(
     partition: &Arc<Partition>,
     committed_at: Offset,
+    epoch: Option<LeaderEpoch>,
 ) -> Result<(), GroupError> {
+    let is_committed = || partition.high_watermark() >= committed_at;
     loop {
-        if partition.high_watermark() >= committed_at {
+        if is_committed() && lasts(partition, epoch) {
             return Ok(());
         }
         if partition.is_offline() {
@@ -125,8 +135,12 @@ async fn wait_until_committed(
         let watch = Watch::for_bytes(1);
         let seen = Offset(committed_at.get() - 1);
         let guard = partition.watch(&watch, Isolation::ReadUncommitted, seen);
-        if guard.is_none() && partition.high_watermark() < committed_at {
+        if guard.is_none() && !is_committed() {
             // Nothing to wait for, and not committed: the partition has stopped serving.
+            return Err(GroupError::NotCoordinator);
+        }
+        // Asked once the watch stands there, which the end of a leadership fires.
+        if !lasts(partition, epoch) {
             return Err(GroupError::NotCoordinator);
         }
         Waiting(watch).await;

@@ -2,18 +2,23 @@
 //!
 //! Owns: the lock around a shard, the tokens, what becomes of a failed append. Never: waits.
 //! Invariant: a token is answered once. After a failed append the state is ahead of the log, so the
-//! shard is given up and whoever waits is told; the next request loads it anew from the log.
+//! shard is given up and whoever waits is told; the next request loads it anew from the log. With a
+//! group an append fails later than it is made: the [`Ledger`] knows of it before anything more is
+//! answered.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_coordinator::group::{Effects, GroupError, GroupRecord, GroupShard, Input, ReplyToken};
+use ottla_coordinator::group::{
+    DeletedTopic, Effects, GroupError, GroupRecord, GroupShard, Input, ReplyToken,
+};
+use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition};
 use ottla_protocol::records::{
     BatchBuilder, BatchError, BatchHeader, BuildError, Compression, HEADER, NewRecord,
 };
-use ottla_replication::partition::{Partition, PartitionError, SubmittedBatch, Until};
+use ottla_replication::partition::{Partition, PartitionError, SubmittedBatch};
 use ottla_replication::wait::Countdown;
 use ottla_storage::log::{LeaderAppend, LeaderBatch};
 use ottla_storage::producer_state::AppendOrigin;
@@ -21,7 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::GroupOffset;
-use super::answer::{Answer, Delivered, Delivery, Pending, Source, Written};
+use super::answer::{Answer, Delivered, Delivery, Patience, Pending, Source, Written};
+use super::ledger::Ledger;
 use super::timers::Deadlines;
 use crate::api::error::KafkaError;
 
@@ -33,6 +39,9 @@ pub(super) struct Driver {
     index: i32,
     partition: Arc<Partition>,
     deadlines: Arc<Deadlines>,
+    patience: Patience,
+    /// What was given to the partition's group, where it has one.
+    ledger: Arc<Ledger>,
     state: Mutex<State>,
     /// The leader epoch in which the shard was loaded: it is of no use in another.
     epoch: LeaderEpoch,
@@ -56,24 +65,27 @@ impl Driver {
         partition: &Arc<Partition>,
         epoch: LeaderEpoch,
         deadlines: Arc<Deadlines>,
+        patience: Patience,
     ) -> Self {
         let state = State {
             shard: None,
             waiting: HashMap::new(),
             next_token: 0,
-            written: Written::Upto(Offset::ZERO),
+            written: Written::Upto(Offset::ZERO, None),
         };
         let (partition, alive) = (Arc::clone(partition), AtomicBool::new(false));
-        Self { index, partition, deadlines, state: Mutex::new(state), epoch, alive }
+        let ledger = Ledger::new(index, Arc::clone(&deadlines));
+        let state = Mutex::new(state);
+        Self { index, partition, deadlines, patience, ledger, state, epoch, alive }
     }
 
     /// Takes over a shard that has been replayed.
     pub(super) fn begin(&self, mut shard: GroupShard, now: Now) {
         let mut state = self.state.lock();
         let effects = shard.finish_load(now);
-        if self.partition.group().is_none() {
-            state.written = Written::Upto(self.partition.log_end());
-        }
+        // What was read need not be committed yet: a shard of this very epoch may have written it.
+        let epoch = self.partition.is_replicated().then_some(self.epoch);
+        state.written = Written::Upto(self.partition.log_end(), epoch);
         state.shard = Some(shard);
         self.alive.store(true, Ordering::Release);
         self.carry_out(&mut state, now, effects, None);
@@ -85,12 +97,17 @@ impl Driver {
         Arc::ptr_eq(&self.partition, partition)
             && self.alive.load(Ordering::Acquire)
             && !self.is_deposed()
+            && !self.ledger.is_broken()
     }
 
     /// This broker does not lead the partition any more, or leads it anew.
     pub(super) fn is_deposed(&self) -> bool {
-        self.partition.group().is_some()
-            && !(self.partition.is_leader() && self.partition.leader_epoch() == self.epoch)
+        self.partition.is_replicated() && !self.partition.leads_in(self.epoch)
+    }
+
+    /// What this shard has given to the partition's group.
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// The partition's directory has failed.
@@ -104,9 +121,7 @@ impl Driver {
         input: impl FnOnce(ReplyToken) -> Input,
     ) -> Result<Answer, GroupError> {
         let mut state = self.state.lock();
-        if self.partition.is_offline() {
-            self.give_up(&mut state, GroupError::NotCoordinator);
-        }
+        self.give_up_if_useless(&mut state);
         state.next_token += 1;
         let token = ReplyToken(state.next_token);
         let shard = state.shard.as_mut().ok_or(GroupError::NotCoordinator)?;
@@ -128,15 +143,16 @@ impl Driver {
             }
         };
         self.arm(&state);
-        Ok(Answer::Later(Pending { partition: Arc::clone(&self.partition), source }))
+        let (partition, patience) = (Arc::clone(&self.partition), self.patience.clone());
+        Ok(Answer::Later(Pending { partition, source, patience }))
     }
 
     pub(super) fn tick(&self, now: Now) {
         self.step(now, Input::Tick);
     }
 
-    pub(super) fn forget_topic(&self, topic: &str, now: Now) {
-        self.step(now, Input::TopicsDeleted(vec![topic.into()]));
+    pub(super) fn forget_topics(&self, topics: Vec<DeletedTopic>, now: Now) {
+        self.step(now, Input::TopicsDeleted(topics));
     }
 
     /// Ends service; whoever waits is told `error`.
@@ -158,6 +174,7 @@ impl Driver {
 
     fn step(&self, now: Now, input: Input) {
         let mut state = self.state.lock();
+        self.give_up_if_useless(&mut state);
         let Some(shard) = state.shard.as_mut() else { return };
         let effects = shard.step(now, input);
         self.carry_out(&mut state, now, effects, None);
@@ -178,7 +195,7 @@ impl Driver {
                 Err(error) => {
                     tracing::error!(partition = %self.partition.name(), %error,
                         "consumer groups could not be written; they are read again from the log");
-                    let answer = answer_to(&error);
+                    let answer = error.answer();
                     for (token, _) in effects.replies {
                         if let Some(sender) = state.waiting.remove(&token) {
                             // The client may be gone, which is its right.
@@ -203,7 +220,7 @@ impl Driver {
         let batches = chunks(records)
             .map(|chunk| batch(chunk, now))
             .collect::<Result<Vec<LeaderBatch>, AppendFailure>>()?;
-        if self.partition.group().is_some() {
+        if self.partition.is_replicated() {
             return self.propose(batches, now);
         }
         let append = LeaderAppend {
@@ -211,11 +228,10 @@ impl Driver {
             batches: &batches,
             origin: AppendOrigin::Coordinator,
         };
-        Ok(Written::Upto(self.partition.append(&append, now, None)?.committed_at))
+        Ok(Written::Upto(self.partition.append(&append, now, None)?.committed_at, None))
     }
 
-    /// Gives the batches to the partition's group: what becomes of the last becomes of all. A refusal
-    /// comes with the end of this broker's leadership, and so of this shard.
+    /// Gives the batches to the partition's group, which may still refuse them.
     fn propose(&self, batches: Vec<LeaderBatch>, now: Now) -> Result<Written, AppendFailure> {
         let deposed = || PartitionError::NotLeader(self.partition.name().clone());
         if self.is_deposed() {
@@ -226,18 +242,26 @@ impl Driver {
             let frame_bytes = batch.payload.len();
             let batch = SubmittedBatch { batch, origin: AppendOrigin::Coordinator, frame_bytes };
             let told = Countdown::held();
-            let submission = self.partition.submit(batch, now, Until::Committed, Some(&told));
+            let submission = self.partition.submit_in(self.epoch, batch, now, &told);
             told.done();
-            last = Some(Written::batch(submission, told));
+            last = Some(self.ledger.add(submission, told));
         }
-        last.ok_or_else(|| deposed().into())
+        let number = last.ok_or_else(deposed)?;
+        Ok(Written::Batch { ledger: Arc::clone(&self.ledger), number })
+    }
+
+    /// A shard whose log is out of use, led by another or behind it must not answer.
+    fn give_up_if_useless(&self, state: &mut State) {
+        if self.partition.is_offline() || self.is_deposed() || self.ledger.is_broken() {
+            self.give_up(state, GroupError::NotCoordinator);
+        }
     }
 
     fn give_up(&self, state: &mut State, error: GroupError) {
         let Some(shard) = state.shard.take() else { return };
         self.alive.store(false, Ordering::Release);
         for (token, reply) in shard.unload().replies {
-            let written = Written::Upto(Offset::ZERO);
+            let written = Written::Upto(Offset::ZERO, None);
             deliver(state, token, Delivered { reply, written }, None, &mut None);
         }
         for (_, sender) in state.waiting.drain() {
@@ -289,20 +313,25 @@ enum AppendFailure {
     Partition(#[from] PartitionError),
 }
 
+impl AppendFailure {
+    fn answer(&self) -> GroupError {
+        match self {
+            Self::Build(_) | Self::Header(_) => GroupError::RecordTooLarge,
+            Self::Partition(error) => answer_to(error.code()),
+        }
+    }
+}
+
 /// `CoordinatorOperationExceptionHelper` of Kafka: what a client can do something about.
-fn answer_to(failure: &AppendFailure) -> GroupError {
-    use ottla_protocol::error_code::ErrorCode;
-    match failure {
-        AppendFailure::Build(_) | AppendFailure::Header(_) => GroupError::RecordTooLarge,
-        AppendFailure::Partition(error) => match error.code() {
-            ErrorCode::MessageTooLarge
-            | ErrorCode::RecordListTooLarge
-            | ErrorCode::InvalidFetchSize => GroupError::RecordTooLarge,
-            ErrorCode::UnknownTopicOrPartition
-            | ErrorCode::NotEnoughReplicas
-            | ErrorCode::RequestTimedOut => GroupError::CoordinatorNotAvailable,
-            _ => GroupError::NotCoordinator,
-        },
+pub(super) fn answer_to(code: ErrorCode) -> GroupError {
+    match code {
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => GroupError::RecordTooLarge,
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::RequestTimedOut => GroupError::CoordinatorNotAvailable,
+        _ => GroupError::NotCoordinator,
     }
 }
 
@@ -323,4 +352,4 @@ fn chunks(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -106,7 +106,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         .default("5000")
         .at_least(1)
         .high()
-        .accepted(reason::SINGLE_NODE),
+        .used("How long a group's record may take to be committed."),
     broker("offsets.load.buffer.size", Int)
         .default("5242880")
         .at_least(1)

@@ -13,7 +13,8 @@ use super::effects::GroupRecord;
 use super::record::{OffsetValue, offset_record, offset_tombstone};
 use super::reply::{FetchedOffset, FetchedTopic, GroupError, PartitionOutcome, TopicOutcome};
 use super::request::{
-    CommitPartition, CommitTopic, DeleteTopic, FetchOffsetsRequest, OffsetCommitRequest, Stability,
+    CommitPartition, CommitTopic, DeleteTopic, DeletedTopic, FetchOffsetsRequest,
+    OffsetCommitRequest, Stability,
 };
 
 /// An offset that a group has committed.
@@ -117,6 +118,22 @@ impl Offsets {
             .flat_map(|(topic, partitions)| partitions.keys().map(|p| (Arc::clone(topic), *p)))
             .collect();
         all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The partitions of a group with an offset, committed or pending, of this very topic; offsets that
+    /// do not say which topic of the name they are of count, too.
+    pub(crate) fn partitions_of(&self, group: &str, topic: &DeletedTopic) -> Vec<i32> {
+        let pending = self.pending.values().filter_map(|by_group| by_group.get(group));
+        let offsets = self.committed.get(group).into_iter().chain(pending);
+        let mut all: Vec<i32> = offsets
+            .filter_map(|topics| topics.get(&topic.name))
+            .flatten()
+            .filter(|(_, offset)| !differ(offset.value.topic_id, topic.id))
+            .map(|(partition, _)| *partition)
+            .collect();
+        all.sort_unstable();
         all.dedup();
         all
     }

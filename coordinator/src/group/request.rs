@@ -23,9 +23,16 @@ pub enum Input {
     DescribeGroups(ReplyToken, Vec<Arc<str>>),
     DeleteGroups(ReplyToken, Vec<Arc<str>>),
     /// These topics are gone from the cluster: their offsets go too.
-    TopicsDeleted(Vec<TopicName>),
+    TopicsDeleted(Vec<DeletedTopic>),
     /// [`super::GroupShard::deadline`] has come.
     Tick,
+}
+
+/// A topic that is gone; another may have its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedTopic {
+    pub name: TopicName,
+    pub id: Uuid,
 }
 
 /// A rebalance protocol that a member supports, with its metadata for the leader.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_protocol::model::{MonoTime, Now, ProducerId, TopicName};
+use ottla_protocol::model::{MonoTime, Now, ProducerId};
 
 use super::classic::{ClassicGroup, GroupState, Turn};
 use super::cleanup::expire_offsets;
@@ -19,8 +19,8 @@ use super::record::{
 };
 use super::reply::{DeletedGroup, GroupError, JoinReply, LeftMember, Reply, SyncReply};
 use super::request::{
-    DeleteOffsetsRequest, Input, JoinRequest, LeaveRequest, MissingGroup, OffsetCommitRequest,
-    SyncRequest,
+    DeleteOffsetsRequest, DeletedTopic, Input, JoinRequest, LeaveRequest, MissingGroup,
+    OffsetCommitRequest, SyncRequest,
 };
 use super::settings::GroupSettings;
 use super::timers::{TimerKey, TimerKind, Timers};
@@ -361,13 +361,11 @@ impl GroupShard {
         DeletedGroup { group_id, error: checked.err() }
     }
 
-    fn on_topics_deleted(&mut self, topics: &[TopicName], effects: &mut Effects) {
+    fn on_topics_deleted(&mut self, topics: &[DeletedTopic], effects: &mut Effects) {
         for topic in topics {
-            for group in self.offsets.groups_with(topic) {
-                for (name, partition) in self.offsets.partitions(&group) {
-                    if name == *topic {
-                        self.offsets.bury(&group, &name, partition, &mut effects.records);
-                    }
+            for group in self.offsets.groups_with(&topic.name) {
+                for partition in self.offsets.partitions_of(&group, topic) {
+                    self.offsets.bury(&group, &topic.name, partition, &mut effects.records);
                 }
             }
         }

@@ -18,9 +18,10 @@ use ottla_storage::{
 };
 
 use super::submission::{Submission, Until};
-use super::{Partition, PartitionError, Serving, Woken};
+use super::{Partition, PartitionError, Serving, SubmittedBatch, Woken};
 use crate::raft::defects::Defect;
 use crate::raft::{Group, GroupLog, Proposal};
+use crate::wait::Countdown;
 
 /// What a group hears from its partition.
 pub(crate) trait GroupLogEvents: Send + Sync {
@@ -121,6 +122,9 @@ impl Partition {
         proposal: &Proposal,
         epoch: LeaderEpoch,
     ) -> Result<Result<AppendInfo, PartitionError>, PartitionError> {
+        if proposal.epoch.is_some_and(|wanted| wanted != epoch) {
+            return Ok(Err(PartitionError::NotLeader(self.name.clone())));
+        }
         let mut state = self.state.lock();
         self.check_writable(&state)?;
         let append = LeaderAppend {
@@ -385,6 +389,45 @@ impl Partition {
         let mut whole = Vec::with_capacity(parts.iter().map(Bytes::len).sum());
         parts.iter().for_each(|part| whole.extend_from_slice(part));
         Ok(whole.into())
+    }
+
+    /// Whether this node leads, and has led without a break since `epoch` began.
+    #[must_use]
+    pub fn leads_in(&self, epoch: LeaderEpoch) -> bool {
+        let state = self.state.lock();
+        state.leader == Some(self.node) && state.epoch == epoch
+    }
+
+    /// As [`Self::submit`] until it is committed, for what follows from everything that was in the log
+    /// in `epoch`: it is refused where another epoch has begun by the time of its turn.
+    #[must_use]
+    pub fn submit_in(
+        self: &Arc<Self>,
+        epoch: LeaderEpoch,
+        batch: SubmittedBatch,
+        now: Now,
+        wait: &Arc<Countdown>,
+    ) -> Arc<Submission> {
+        let submission = Submission::new(Until::Committed, Some(wait));
+        self.give(batch, now, &submission, Some(epoch));
+        submission
+    }
+
+    pub(super) fn give(
+        self: &Arc<Self>,
+        batch: SubmittedBatch,
+        now: Now,
+        submission: &Arc<Submission>,
+        epoch: Option<LeaderEpoch>,
+    ) {
+        let SubmittedBatch { batch, origin, frame_bytes } = batch;
+        let submission = Arc::clone(submission);
+        let proposal = Arc::new(Proposal { batch, origin, frame_bytes, now, epoch, submission });
+        if self.group.read().is_some() {
+            self.propose(proposal);
+        } else {
+            self.submit_alone(&proposal);
+        }
     }
 
     pub(super) fn propose(&self, proposal: Arc<Proposal>) {

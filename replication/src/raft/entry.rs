@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::entry::{RaftEntry, RaftPayload};
 use openraft::impls::EmptyNode;
-use ottla_protocol::model::{Now, Offset};
+use ottla_protocol::model::{LeaderEpoch, Now, Offset};
 use ottla_storage::{AppendOrigin, LeaderBatch};
 
 use super::{Committed, LogId, Membership, ReplicaId};
@@ -59,6 +59,8 @@ pub struct Proposal {
     /// How many bytes of memory the payload keeps alive: the request frame's length.
     pub frame_bytes: usize,
     pub now: Now,
+    /// The only epoch in which it may be appended, if there is one.
+    pub epoch: Option<LeaderEpoch>,
     /// Told what becomes of it.
     pub submission: Arc<Submission>,
 }

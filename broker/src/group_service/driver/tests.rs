@@ -10,6 +10,7 @@ use ottla_coordinator::group::{
     MissingGroup, OffsetCommitRequest, Protocol, Reply, SkipAssignment, Stability,
 };
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId, Timestamp, Uuid};
+use ottla_replication::partition::Copies;
 use ottla_replication::replicas::{History, NewPartition, NodeIdentity, Replicas};
 use ottla_storage::LogSettings;
 use ottla_storage::flush::FlushOptions;
@@ -18,15 +19,27 @@ use ottla_storage::fs::{SimFileSystem, SimOptions};
 
 use super::super::load;
 use super::*;
+use crate::clock::{Clock, ManualClock};
 
-struct Bench {
+mod replicated;
+
+pub(in crate::group_service) struct Bench {
     fs: SimFileSystem,
     replicas: Replicas,
-    partition: Arc<Partition>,
+    pub(in crate::group_service) partition: Arc<Partition>,
+    clock: Arc<ManualClock>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::group_service) fn new() -> Self {
+        Self::with(Copies::One)
+    }
+
+    pub(in crate::group_service) fn replicated() -> Self {
+        Self::with(Copies::Several)
+    }
+
+    fn with(copies: Copies) -> Self {
         let fs = SimFileSystem::new(1, SimOptions::default());
         let identity =
             NodeIdentity { node: NodeId(0), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
@@ -44,17 +57,20 @@ impl Bench {
             settings: LogSettings::default(),
             durability: Durability::Fsync,
             epoch: LeaderEpoch::ZERO,
-            copies: ottla_replication::partition::Copies::One,
+            copies,
             directory: Uuid::nil(),
             history: History::New,
         };
         let partition = replicas.open_partition(new, now()).expect("a new partition");
-        Self { fs, replicas, partition }
+        Self { fs, replicas, partition, clock: Arc::default() }
     }
 
     /// A driver whose shard knows what the log says.
-    fn driver(&self) -> Driver {
-        let driver = Driver::new(0, &self.partition, self.partition.leader_epoch(), Arc::default());
+    pub(in crate::group_service) fn driver(&self) -> Driver {
+        let clock: Clock = Arc::<ManualClock>::clone(&self.clock);
+        let patience = Patience { clock, timeout: TIMEOUT };
+        let epoch = self.partition.leader_epoch();
+        let driver = Driver::new(0, &self.partition, epoch, Arc::default(), patience);
         let settings = GroupSettings {
             initial_rebalance_delay: Duration::from_secs(3),
             ..GroupSettings::default()
@@ -64,7 +80,9 @@ impl Bench {
     }
 }
 
-fn now() -> Now {
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(in crate::group_service) fn now() -> Now {
     Now { mono: MonoTime::from_start(Duration::from_secs(1)), wall: Timestamp(1_000_000) }
 }
 
@@ -106,7 +124,10 @@ fn join(group: &str) -> JoinRequest {
     }
 }
 
-async fn committed(driver: &Driver, offset: i64) -> Result<(), GroupError> {
+pub(in crate::group_service) async fn committed(
+    driver: &Driver,
+    offset: i64,
+) -> Result<(), GroupError> {
     let answer = driver.submit(now(), |token| Input::CommitOffsets(token, commit(offset)))?;
     match answer.wait().await? {
         Reply::CommitOffsets(result) => result.map(drop),
@@ -114,7 +135,7 @@ async fn committed(driver: &Driver, offset: i64) -> Result<(), GroupError> {
     }
 }
 
-async fn fetched(driver: &Driver) -> Result<Vec<i64>, GroupError> {
+pub(in crate::group_service) async fn fetched(driver: &Driver) -> Result<Vec<i64>, GroupError> {
     let (topics, stability) = (None, Stability::Any);
     let request = FetchOffsetsRequest { group_id: "g".into(), topics, stability };
     let answer = driver.submit(now(), |token| Input::FetchOffsets(token, request))?;

@@ -9,8 +9,8 @@ use crate::group::classic::GroupState;
 use crate::group::record::{OffsetValue, group_tombstone, offset_record, offset_tombstone};
 use crate::group::reply::{FetchedOffset, FetchedTopic, GroupError, Reply, TopicOutcome};
 use crate::group::request::{
-    DeleteOffsetsRequest, DeleteTopic, FetchOffsetsRequest, FetchTopic, Input, JoinRequest,
-    MissingGroup, OffsetCommitRequest, Stability,
+    DeleteOffsetsRequest, DeleteTopic, DeletedTopic, FetchOffsetsRequest, FetchTopic, Input,
+    JoinRequest, MissingGroup, OffsetCommitRequest, Stability,
 };
 use crate::group::settings::GroupSettings;
 use crate::group::shard::{GroupShard, ReplayRecord, TransactionResult};
@@ -184,9 +184,18 @@ fn offsets_of_deleted_topics_go() {
     bench.commit(simple_commit("t", 1)).unwrap();
     bench.commit(simple_commit("u", 2)).unwrap();
     bench.commit(OffsetCommitRequest { group_id: "h".into(), ..simple_commit("t", 3) }).unwrap();
-    let records = bench.step(Input::TopicsDeleted(vec!["t".into()]));
+    let deleted = |id| vec![DeletedTopic { name: "t".into(), id: Uuid::from_u128(id) }];
+    let records = bench.step(Input::TopicsDeleted(deleted(9)));
     assert_eq!(records, [offset_tombstone(GROUP, "t", 0), offset_tombstone("h", "t", 0)]);
     assert_eq!((bench.fetch("t", 0), bench.fetch("u", 0)), (-1, 2));
+    // One that says which topic it is of goes with that one alone.
+    let mut again = simple_commit("t", 4);
+    again.topics[0].topic_id = Uuid::from_u128(10);
+    bench.commit(again).unwrap();
+    assert_eq!(bench.step(Input::TopicsDeleted(deleted(9))), []);
+    assert_eq!(bench.fetch("t", 0), 4);
+    let records = bench.step(Input::TopicsDeleted(deleted(10)));
+    assert_eq!(records, [offset_tombstone(GROUP, "t", 0)]);
 }
 
 #[test]
