@@ -3,7 +3,9 @@
 //! Behaviour: -1 is the end (high watermark, or last stable offset for read_committed), -2 the log
 //! start, -3 the record with the largest timestamp (KIP-734), -4 the local log start (KIP-405), -5 and
 //! -6 are about tiered storage and answer -1 without it; a time answers the first record at or after
-//! it below the end. A partition named twice is INVALID_REQUEST, as in Kafka.
+//! it below the end. A partition named twice is INVALID_REQUEST, as in Kafka. A new leader does not say
+//! where the end is before its high watermark has come to where its epoch begins (KIP-207): it could
+//! be less than another leader has said.
 //! Differences from Apache Kafka: none intended.
 
 use indexmap::IndexMap;
@@ -16,13 +18,15 @@ use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_protocol::model::{LeaderEpoch, Offset, Timestamp};
 use ottla_replication::partition::{Isolation, Partition, PartitionError, Watermarks};
-use ottla_storage::{PartitionLog, TimestampedOffset};
+use ottla_storage::{LogError, PartitionLog, TimestampedOffset};
 
 use super::error::KafkaError;
 use super::handler::{ApiHandler, Reply, RequestContext};
 
 /// From this version on an answer has the leader epoch.
 const EPOCHS_FROM: i16 = 4;
+/// From this version on OFFSET_NOT_AVAILABLE may be answered.
+const NOT_AVAILABLE_FROM: i16 = 5;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -44,6 +48,19 @@ struct Found {
 
 const NOTHING: Found =
     Found { offset: Offset::NONE, timestamp: Timestamp::NONE, epoch: LeaderEpoch::NONE };
+
+/// The end is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lagging;
+
+impl Lagging {
+    const fn code(self, version: i16) -> ErrorCode {
+        match version {
+            NOT_AVAILABLE_FROM.. => ErrorCode::OffsetNotAvailable,
+            _ => ErrorCode::LeaderNotAvailable,
+        }
+    }
+}
 
 impl ApiHandler for ListOffsets {
     type Request = ListOffsetsRequest;
@@ -121,7 +138,8 @@ fn look_up(
     }
     let entry = ctx.services.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let partition = entry.led(asked.partition_index).map_err(|none| none.code())?;
-    find(&partition, asked, isolation).map_err(|error| error.code())
+    let found = find(&partition, asked, isolation).map_err(|error| error.code())?;
+    found.map_err(|lagging| lagging.code(ctx.version))
 }
 
 /// From which version on a special timestamp has its meaning.
@@ -140,24 +158,39 @@ fn find(
     partition: &Partition,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
-) -> Result<Found, PartitionError> {
+) -> Result<Result<Found, Lagging>, PartitionError> {
     partition.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
     let current = partition.leader_epoch();
     partition
-        .inspect(|log, marks| {
-            let bound = marks.bound(isolation);
-            let at_edge =
-                |offset: Offset, epoch| Found { offset, timestamp: Timestamp::NONE, epoch };
-            Ok(match asked.timestamp {
-                LATEST => at_edge(bound, current),
-                EARLIEST | EARLIEST_LOCAL => at_edge(marks.log_start, first_epoch(log, marks)),
-                LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NOTHING,
-                MAX_TIMESTAMP => below(log.offset_of_max_timestamp()?, bound),
-                time => below(log.offset_for_timestamp(Timestamp(time))?, bound),
-            })
-        })?
+        .inspect(|log, marks| look(log, marks, (asked.timestamp, current), isolation))?
         .inspect_err(|error| partition.note(error))
         .map_err(PartitionError::Log)
+}
+
+fn look(
+    log: &PartitionLog,
+    marks: Watermarks,
+    (timestamp, current): (i64, LeaderEpoch),
+    isolation: Isolation,
+) -> Result<Result<Found, Lagging>, LogError> {
+    let bound = marks.bound(isolation);
+    let begins = log.epochs().entries().last().filter(|last| last.epoch == current);
+    let lagging = begins.is_some_and(|begins| begins.start > marks.high_watermark);
+    let at_edge = |offset: Offset, epoch| Found { offset, timestamp: Timestamp::NONE, epoch };
+    let found = match timestamp {
+        LATEST if lagging => return Ok(Err(Lagging)),
+        LATEST => return Ok(Ok(at_edge(bound, current))),
+        EARLIEST | EARLIEST_LOCAL => {
+            return Ok(Ok(at_edge(marks.log_start, first_epoch(log, marks))));
+        }
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Ok(Ok(NOTHING)),
+        MAX_TIMESTAMP => log.offset_of_max_timestamp()?,
+        time => log.offset_for_timestamp(Timestamp(time))?,
+    };
+    Ok(match below(found, bound) {
+        found if lagging && found == NOTHING => Err(Lagging),
+        found => Ok(found),
+    })
 }
 
 /// A record at or beyond the reader's bound is not there yet.
@@ -176,6 +209,15 @@ fn first_epoch(log: &PartitionLog, marks: Watermarks) -> LeaderEpoch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ottla_protocol::model::{MonoTime, Now};
+    use ottla_protocol::records::{BatchBuilder, BatchHeader, Compression, HEADER, NewRecord};
+    use ottla_storage::fs::MemoryFileSystem;
+    use ottla_storage::{
+        AppendOrigin, LeaderAppend, LeaderBatch, LogResources, LogSettings, OpenContext,
+    };
+
     use super::*;
 
     #[test]
@@ -185,5 +227,58 @@ mod tests {
         assert!(!is_served(MAX_TIMESTAMP, 6));
         assert!(is_served(MAX_TIMESTAMP, 7));
         assert!(!is_served(-7, 11));
+    }
+
+    const NOW: Now =
+        Now { mono: MonoTime::from_start(std::time::Duration::ZERO), wall: Timestamp(5_000) };
+
+    /// Offsets 0 and 1 of epoch 3, at the times 100 and 200.
+    fn log() -> PartitionLog {
+        let context = OpenContext::new(NOW, LogResources::new(64, 1 << 20));
+        let fs = Arc::new(MemoryFileSystem::new());
+        let mut log =
+            PartitionLog::create(fs, "/log".into(), LogSettings::default(), &context).unwrap();
+        for time in [100, 200] {
+            let mut builder = BatchBuilder::new(Compression::NONE);
+            builder.push(NewRecord::at(Timestamp(time))).unwrap();
+            let bytes = builder.build().unwrap();
+            let header = BatchHeader::parse(&bytes).unwrap();
+            let batch = LeaderBatch { header, payload: bytes.slice(HEADER..) };
+            let append = LeaderAppend {
+                batches: &[batch],
+                origin: AppendOrigin::Client,
+                frame_bytes: bytes.len(),
+            };
+            log.append_as_leader(&append, LeaderEpoch(3), NOW).unwrap();
+        }
+        log
+    }
+
+    #[test]
+    fn a_new_leader_knows_its_end_once_its_high_watermark_has_come_to_its_epoch() {
+        let mut log = log();
+        log.assign_epoch(LeaderEpoch(4), Offset(2));
+        let ask = |timestamp, high_watermark| {
+            let marks = Watermarks {
+                log_start: Offset(0),
+                last_stable: high_watermark,
+                high_watermark,
+                log_end: Offset(2),
+            };
+            look(&log, marks, (timestamp, LeaderEpoch(4)), Isolation::ReadUncommitted)
+                .unwrap()
+                .map(|found| found.offset.get())
+        };
+        let behind = Offset(1);
+        assert_eq!(ask(LATEST, behind), Err(Lagging), "the leader before may have said 2");
+        assert_eq!(ask(150, behind), Err(Lagging));
+        assert_eq!(ask(MAX_TIMESTAMP, behind), Err(Lagging));
+        assert_eq!(ask(100, behind), Ok(0), "nobody takes that back");
+        assert_eq!(ask(EARLIEST, behind), Ok(0));
+        assert_eq!(ask(LATEST, Offset(2)), Ok(2));
+        assert_eq!(ask(150, Offset(2)), Ok(1));
+        assert_eq!(ask(300, Offset(2)), Ok(-1));
+        assert_eq!(Lagging.code(5), ErrorCode::OffsetNotAvailable);
+        assert_eq!(Lagging.code(4), ErrorCode::LeaderNotAvailable);
     }
 }
