@@ -3,6 +3,8 @@
 //! Owns: the patience of a wait, and what an unexpected end looks like. Never: retries, or a back door
 //! into the broker.
 
+pub mod group;
+
 use std::time::{Duration, Instant};
 
 use ottla_differential::connection::{Connection, Reply, open_response};

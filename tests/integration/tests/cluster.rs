@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 use ottla_harness::TestCluster;
+use ottla_integration::group::{
+    JOIN_GROUP, Member, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, two_members,
+};
 use ottla_integration::{ask, logged, until};
 use serde_json::{Value, json};
 
@@ -36,11 +39,13 @@ async fn records_outlive_the_leader_that_took_them() {
 }
 
 const PRODUCE: i16 = 0;
+const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const OFFSET_COMMIT: i16 = 8;
 const OFFSET_FETCH: i16 = 9;
 const FIND_COORDINATOR: i16 = 10;
 const CREATE_TOPICS: i16 = 19;
+const DELETE_RECORDS: i16 = 21;
 const ELECT_LEADERS: i16 = 43;
 const ALTER_REASSIGNMENTS: i16 = 45;
 const LIST_REASSIGNMENTS: i16 = 46;
@@ -124,18 +129,105 @@ async fn the_wrong_broker_names_the_leader() {
     assert_eq!(answer["NodeEndpoints"][0]["NodeId"], leader, "{answer}");
 }
 
+/// The coordinator of group `g`: its id and its address.
+fn coordinator_of(address: &str) -> Option<(i32, String)> {
+    let answer =
+        ask(address, FIND_COORDINATOR, 4, &json!({"KeyType": 0, "CoordinatorKeys": ["g"]}));
+    let of = answer["Coordinators"][0].clone();
+    let node = i32::try_from(of["NodeId"].as_i64().unwrap()).unwrap();
+    (of["ErrorCode"] == 0).then(|| (node, format!("127.0.0.1:{}", of["Port"])))
+}
+
+#[tokio::test]
+async fn members_and_their_assignments_outlive_their_coordinator() {
+    let mut cluster = three().await;
+    let stranger = json!({"GenerationId": 1, "MemberId": "nobody"});
+    // A coordinator that has loaded the group's partition.
+    let loaded = |from: &str, not: Option<i32>| {
+        until("a coordinator", || {
+            let (node, address) = coordinator_of(from).filter(|(node, _)| Some(*node) != not)?;
+            let code = Member::open(&address).heartbeat(&stranger);
+            (code == UNKNOWN_MEMBER_ID).then_some((node, address))
+        })
+    };
+    let (first, address) = loaded(cluster.address_of(1), None);
+    let [(mut a, leader), (_, follower)] = two_members(&address);
+    assert_eq!(a.commit(&leader, 42), 0);
+    cluster.kill(first);
+    let survivor = cluster.address_of(other_than(&cluster, &[])).to_owned();
+    let (_, address) = loaded(&survivor, Some(first));
+    let mut again = Member::open(&address);
+    assert_eq!(again.heartbeat(&leader), 0, "both are still in their generation");
+    assert_eq!(again.heartbeat(&follower), 0);
+    assert_eq!(again.sync(&leader, json!([]))["Assignment"], "aa");
+    assert_eq!(again.sync(&follower, json!([]))["Assignment"], "bb");
+    assert_eq!(again.committed(), 42);
+    assert_eq!(again.commit(&follower, 43), 0);
+    assert_eq!(again.committed(), 43);
+    // The next generation is a new one.
+    let mut newcomer = Member::open(&address);
+    let third = newcomer.join("");
+    until("the rebalance", || (again.heartbeat(&leader) == REBALANCE_IN_PROGRESS).then_some(()));
+    let ids = [&leader, &follower].map(|joined| joined["MemberId"].as_str().unwrap());
+    let [one, two] = ids.map(|id| again.join(id));
+    assert_eq!(newcomer.0.receive(JOIN_GROUP, 2, third)["GenerationId"], 3);
+    for correlation in [one, two] {
+        assert_eq!(again.0.receive(JOIN_GROUP, 2, correlation)["GenerationId"], 3);
+    }
+}
+
+/// Where a partition's log starts, by the broker that leads it.
+fn log_start(address: &str, topic: &str) -> Option<Value> {
+    let partition = json!({"PartitionIndex": 0, "CurrentLeaderEpoch": -1, "Timestamp": -2});
+    let body = json!({
+        "ReplicaId": -1, "IsolationLevel": 0,
+        "Topics": [{"Name": topic, "Partitions": [partition]}],
+    });
+    let answer = ask(address, LIST_OFFSETS, 6, &body);
+    let partition = answer["Topics"][0]["Partitions"][0].clone();
+    (partition["ErrorCode"] == 0).then(|| partition["Offset"].clone())
+}
+
+#[tokio::test]
+async fn deleted_records_are_deleted_on_every_replica() {
+    let mut cluster = three().await;
+    for value in [b"a", b"b", b"c"] {
+        cluster.produce("t", 0, &[(b"k", value)]).await.unwrap();
+    }
+    let leader = cluster.leader("t", 0).await.unwrap();
+    let delete = |address: &str, offset: i64| {
+        let partition = json!({"PartitionIndex": 0, "Offset": offset});
+        let topics = json!([{"Name": "t", "Partitions": [partition]}]);
+        let answer =
+            ask(address, DELETE_RECORDS, 1, &json!({"Topics": topics, "TimeoutMs": 30_000}));
+        let partition = answer["Topics"][0]["Partitions"][0].clone();
+        (partition["ErrorCode"].clone(), partition["LowWatermark"].clone())
+    };
+    let address = cluster.address_of(leader).to_owned();
+    let other = cluster.address_of(other_than(&cluster, &[leader])).to_owned();
+    assert_eq!(delete(&other, 2), (json!(6), json!(-1)), "NOT_LEADER_OR_FOLLOWER");
+    assert_eq!(delete(&address, 4), (json!(1), json!(-1)), "OFFSET_OUT_OF_RANGE");
+    assert_eq!(delete(&address, 2), (json!(0), json!(2)));
+    assert_eq!(log_start(&address, "t"), Some(json!(2)));
+    cluster.kill(leader);
+    assert_eq!(cluster.produce("t", 0, &[(b"k", b"d")]).await.unwrap(), 3);
+    let next = cluster.leader("t", 0).await.unwrap();
+    let start = until("the next leader", || log_start(cluster.address_of(next), "t"));
+    assert_eq!(start, 2);
+    let address = cluster.address_of(next).to_owned();
+    let all = until("all to be deleted", || {
+        let (code, low) = delete(&address, -1);
+        (code == 0).then_some(low)
+    });
+    assert_eq!(all, 4);
+    assert_eq!(log_start(&address, "t"), Some(json!(4)));
+}
+
 #[tokio::test]
 async fn committed_offsets_outlive_their_coordinator() {
     let mut cluster = three().await;
-    let find = |address: &str| {
-        let answer =
-            ask(address, FIND_COORDINATOR, 4, &json!({"KeyType": 0, "CoordinatorKeys": ["g"]}));
-        let of = answer["Coordinators"][0].clone();
-        (of["ErrorCode"] == 0)
-            .then(|| (of["NodeId"].as_i64().unwrap(), format!("127.0.0.1:{}", of["Port"])))
-    };
     let first = cluster.address_of(1).to_owned();
-    let (coordinator, address) = until("a coordinator", || find(&first));
+    let (coordinator, address) = until("a coordinator", || coordinator_of(&first));
     let commit = json!({
         "GroupId": "g", "GenerationIdOrMemberEpoch": -1, "MemberId": "", "GroupInstanceId": null,
         "Topics": [{"Name": "t", "Partitions": [{
@@ -147,13 +239,13 @@ async fn committed_offsets_outlive_their_coordinator() {
         let answer = ask(&address, OFFSET_COMMIT, 7, &commit);
         (answer["Topics"][0]["Partitions"][0]["ErrorCode"] == 0).then_some(())
     });
-    cluster.kill(i32::try_from(coordinator).unwrap());
+    cluster.kill(coordinator);
     let survivor = cluster.address_of(other_than(&cluster, &[])).to_owned();
     let fetch = json!({
         "GroupId": "g", "Topics": [{"Name": "t", "PartitionIndexes": [0]}], "RequireStable": true,
     });
     let offset = until("the offset", || {
-        let (_, address) = find(&survivor).filter(|(node, _)| *node != coordinator)?;
+        let (_, address) = coordinator_of(&survivor).filter(|(node, _)| *node != coordinator)?;
         let answer = ask(&address, OFFSET_FETCH, 7, &fetch);
         (answer["ErrorCode"] == 0)
             .then(|| answer["Topics"][0]["Partitions"][0]["CommittedOffset"].clone())
