@@ -1,6 +1,6 @@
 //! A shard's reply on its way to the handler.
 //!
-//! Owns: waiting for the reply, then for the commit it depends on, and for how long. Never: a deadline
+//! Owns: waiting for the reply, then for what makes it true, and for how long. Never: a deadline
 //! for the reply itself: the shard answers every request in the end, and a client that went away drops
 //! this.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use ottla_coordinator::group::{GroupError, Reply};
 use ottla_protocol::model::{LeaderEpoch, Offset};
 use ottla_replication::partition::{Isolation, Partition};
+use ottla_replication::raft::Group;
 use ottla_replication::wait::{Waiting, Watch};
 use tokio::sync::oneshot;
 
@@ -76,6 +77,8 @@ pub(crate) struct Pending {
     pub(super) partition: Arc<Partition>,
     pub(super) source: Source,
     pub(super) patience: Patience,
+    /// Has to say that nobody else has led meanwhile, for what another could have changed.
+    pub(super) confirm: Option<Arc<Group>>,
 }
 
 #[derive(Debug)]
@@ -108,11 +111,18 @@ impl Pending {
                 deferred.await.unwrap_or(Err(GroupError::NotCoordinator))?
             }
         };
+        let true_by_now = async {
+            written.committed(&self.partition).await?;
+            match &self.confirm {
+                Some(group) => group.confirm().await.map_err(|_| GroupError::NotCoordinator),
+                None => Ok(()),
+            }
+        };
         let Patience { clock, timeout } = self.patience;
         let late = clock.sleep_until(clock.now().mono.plus(timeout));
         tokio::select! {
             biased;
-            committed = written.committed(&self.partition) => committed.map(|()| reply),
+            truth = true_by_now => truth.map(|()| reply),
             // As Kafka: it may be committed in the end, and the client asks again.
             () = late => Err(GroupError::CoordinatorNotAvailable),
         }

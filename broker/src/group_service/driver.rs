@@ -125,11 +125,15 @@ impl Driver {
         state.next_token += 1;
         let token = ReplyToken(state.next_token);
         let shard = state.shard.as_mut().ok_or(GroupError::NotCoordinator)?;
-        let effects = shard.step(now, input(token));
+        let input = input(token);
+        // A coordinator that was replaced, and does not know it, must not show offsets of old.
+        let reads = matches!(input, Input::FetchOffsets(..));
+        let confirm = if reads { self.partition.group() } else { None };
+        let effects = shard.step(now, input);
         let own = self.carry_out(&mut state, now, effects, Some(token));
         let source = match own {
             Some(Ok(delivered)) => {
-                if delivered.written.is_committed(&self.partition) {
+                if confirm.is_none() && delivered.written.is_committed(&self.partition) {
                     self.arm(&state);
                     return Ok(Answer::Ready(delivered.reply));
                 }
@@ -144,7 +148,7 @@ impl Driver {
         };
         self.arm(&state);
         let (partition, patience) = (Arc::clone(&self.partition), self.patience.clone());
-        Ok(Answer::Later(Pending { partition, source, patience }))
+        Ok(Answer::Later(Pending { partition, source, patience, confirm }))
     }
 
     pub(super) fn tick(&self, now: Now) {

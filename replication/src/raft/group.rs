@@ -458,6 +458,18 @@ impl Group {
         Ok(self.log.partition.watermarks().log_start)
     }
 
+    /// Returns once it is certain that nobody else has led until now: at once while the lease lasts,
+    /// else after a round to the voters.
+    ///
+    /// # Errors
+    /// Not the leader, or a majority does not say so within a lease's time.
+    pub async fn confirm(&self) -> Result<(), GroupError> {
+        match self.raft.get_read_log_id(openraft::ReadPolicy::LeaseRead).await {
+            Ok(_) => Ok(()),
+            Err(_) => self.renewed().await,
+        }
+    }
+
     /// Makes sure that a write is not refused for a lapsed lease.
     async fn renewed(&self) -> Result<(), GroupError> {
         if self.leadership().leader != Some(self.replica()) {

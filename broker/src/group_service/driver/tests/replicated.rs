@@ -184,3 +184,17 @@ async fn a_client_waits_for_a_commit_no_longer_than_the_timeout() {
     bench.clock.advance(TIMEOUT);
     assert_eq!(told.await.err(), Some(GroupError::CoordinatorNotAvailable));
 }
+
+#[tokio::test]
+async fn a_coordinator_that_may_have_been_replaced_shows_no_offset() {
+    let bench = Bench::replicated();
+    let group = bench.lead().await;
+    let driver = bench.driver();
+    committed(&driver, 1).await.expect("a sound disk");
+    assert_eq!(fetched(&driver).await, Ok(vec![1]));
+    bench.lose_majority(&group).await;
+    let mut shown = Box::pin(fetched(&driver));
+    assert_eq!(shown.as_mut().now_or_never(), None, "the others may have gone on without it");
+    bench.clock.advance(TIMEOUT);
+    assert_eq!(shown.await, Err(GroupError::CoordinatorNotAvailable));
+}
