@@ -188,8 +188,14 @@ async fn epochs_end_where_the_next_leader_began() {
     let before = epoch(&cluster, first);
     cluster.produce("t", 0, &[(b"k", b"a"), (b"k", b"b")]).await.unwrap();
     cluster.kill(first);
+    let any = cluster.address_of(cluster.running()[0]).to_owned();
+    let second = until("another leader", || {
+        let leader = partition(&any, "t")["LeaderId"].as_i64()?;
+        i32::try_from(leader).ok().filter(|leader| *leader > 0 && *leader != first)
+    });
+    let left: Vec<i64> = (1..=3).filter(|node| *node != i64::from(first)).collect();
+    assert_eq!(in_sync(cluster.address_of(second), "t"), left, "at once: acks=all needs them");
     cluster.produce("t", 0, &[(b"k", b"c")]).await.unwrap();
-    let second = cluster.leader("t", 0).await.unwrap();
     let after = epoch(&cluster, second);
     assert!(after > before, "{after} after {before}");
     let ends = |current: i64, asked: i64| {
