@@ -5,7 +5,8 @@
 //! `min_bytes`; incremental sessions name only what changed (KIP-227); versions 13 and up speak of
 //! topics by id (KIP-516); a diverging `last_fetched_epoch` is answered with where the logs part
 //! (KIP-595); a consumer that tells its rack is sent to an in-sync replica there, and followers serve
-//! what they know to be committed (KIP-392). Nothing of a partition is copied: memory slices and file ranges go to the socket.
+//! what they know to be committed (KIP-392). Nothing of a partition is copied: memory slices and file
+//! ranges go to the socket.
 //! Differences from Apache Kafka: an unknown isolation level is INVALID_REQUEST, not -1; a replica that
 //! does not lead answers OFFSET_NOT_AVAILABLE beyond its log's end, where Kafka's OFFSET_OUT_OF_RANGE
 //! makes a consumer that still takes it for the leader begin anew.

@@ -27,7 +27,7 @@ use ottla_replication::wait::{Countdown, Waiting};
 use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
 use super::error::KafkaError;
-use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use super::handler::{ApiHandler, Reply, RequestContext};
 use crate::services::Services;
 use crate::topics::TopicEntry;
 
@@ -35,9 +35,9 @@ mod copies;
 mod leaders;
 mod refusal;
 
-use copies::Copies;
+use copies::{Copies, copied};
 use leaders::{Leaders, enough_replicas};
-use refusal::Refusal;
+use refusal::{Refusal, silent};
 
 const IDS_FROM: i16 = 13;
 /// From this version on an answer tells who leads a partition by now, and where that broker is (KIP-951).
@@ -120,26 +120,6 @@ impl ApiHandler for Produce {
             Ok(acks) => Reply::message(respond(ctx, topics, acks)),
             Err(_) => Reply::message(respond(ctx, topics, Acks::Leader)),
         }
-    }
-}
-
-impl TopicOutcome {
-    fn copies(&self) -> impl Iterator<Item = (&Copies, &Submission)> {
-        self.partitions.iter().filter_map(|outcome| match &outcome.result {
-            Ok((_, Sent::Submitted(submission, Some(copies)))) => Some((copies, &**submission)),
-            _ => None,
-        })
-    }
-
-    fn needs_copies(&self) -> bool {
-        self.copies().next().is_some()
-    }
-}
-
-/// Waits for replicas beyond a majority, where a topic wants them.
-async fn copied(ctx: &RequestContext, topics: &[TopicOutcome]) {
-    for (copies, submission) in topics.iter().flat_map(TopicOutcome::copies) {
-        copies.wait(ctx, submission).await;
     }
 }
 
@@ -234,15 +214,6 @@ fn produce_partition(
 
 fn refuse_all(data: Vec<PartitionProduceData>, refusal: &Refusal) -> Vec<Outcome> {
     data.iter().map(|data| Outcome { index: data.index, result: Err(refusal.clone()) }).collect()
-}
-
-/// With acks=0 the only way to tell a client of an error is to close the connection.
-fn silent(topics: &[TopicOutcome]) -> Reply<ProduceResponse> {
-    let failed = topics.iter().flat_map(|topic| &topic.partitions).find_map(|outcome| {
-        let refusal = outcome.result.as_ref().err()?;
-        Some(format!("acks=0 produce to partition {}: {}", outcome.index, refusal.code.name()))
-    });
-    Reply::Done(failed.map_or(Answer::Silent, Answer::Disconnect))
 }
 
 fn respond(ctx: &RequestContext, topics: Vec<TopicOutcome>, acks: Acks) -> ProduceResponse {

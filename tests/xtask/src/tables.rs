@@ -49,9 +49,7 @@ fn table(root: &Path, name: &str) -> Result<String> {
         "gaps" => cluster::gaps(
             &results(root, "cluster-failover.json")?,
             &results(root, "cluster-handover.json")?,
-            &results(root, "cluster-catchup.json")?,
         ),
-        "replicated" => cluster::load(&results(root, "cluster-load.json")?),
         _ => bail!("README.md: there is no table {name}"),
     }
 }

@@ -10,6 +10,7 @@ use ottla_protocol::model::{Offset, Uuid};
 use ottla_replication::partition::{Outcome, Partition, Submission};
 use ottla_replication::raft::Group;
 
+use super::{Sent, TopicOutcome};
 use crate::api::handler::RequestContext;
 use crate::cluster;
 use crate::services::Services;
@@ -69,5 +70,25 @@ impl Copies {
         } else {
             ErrorCode::RequestTimedOut
         }
+    }
+}
+
+impl TopicOutcome {
+    pub(super) fn copies(&self) -> impl Iterator<Item = (&Copies, &Submission)> {
+        self.partitions.iter().filter_map(|outcome| match &outcome.result {
+            Ok((_, Sent::Submitted(submission, Some(copies)))) => Some((copies, &**submission)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn needs_copies(&self) -> bool {
+        self.copies().next().is_some()
+    }
+}
+
+/// Waits for replicas beyond a majority, where a topic wants them.
+pub(super) async fn copied(ctx: &RequestContext, topics: &[TopicOutcome]) {
+    for (copies, submission) in topics.iter().flat_map(TopicOutcome::copies) {
+        copies.wait(ctx, submission).await;
     }
 }

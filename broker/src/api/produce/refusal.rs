@@ -3,6 +3,7 @@
 //! Owns: the fields of a refused partition's answer, and when Kafka tells the log's start in it. Never:
 //! decides that records are refused.
 
+use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse,
 };
@@ -11,7 +12,9 @@ use ottla_protocol::model::Offset;
 use ottla_protocol::records::ValidationError;
 use ottla_replication::partition::PartitionError;
 
+use super::TopicOutcome;
 use crate::api::error::KafkaError;
+use crate::api::handler::{Answer, Reply};
 use crate::api::wire;
 
 /// Why a partition's records were not taken.
@@ -89,4 +92,13 @@ impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
         Self { code, message: None, records: Vec::new(), log_start: None }
     }
+}
+
+/// With acks=0 the only way to tell a client of an error is to close the connection.
+pub(super) fn silent(topics: &[TopicOutcome]) -> Reply<ProduceResponse> {
+    let failed = topics.iter().flat_map(|topic| &topic.partitions).find_map(|outcome| {
+        let refusal = outcome.result.as_ref().err()?;
+        Some(format!("acks=0 produce to partition {}: {}", outcome.index, refusal.code.name()))
+    });
+    Reply::Done(failed.map_or(Answer::Silent, Answer::Disconnect))
 }
