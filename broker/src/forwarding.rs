@@ -24,8 +24,8 @@ use crate::cluster::{self};
 use crate::net::response::ResponseFrame;
 use crate::services::Services;
 
-/// How long a client is kept waiting for a controller (Kafka's `request.timeout.ms` of brokers).
-const WITHIN: Duration = Duration::from_secs(30);
+/// How long a client is kept waiting for a controller (Kafka's channel named "forwarding").
+const WITHIN: Duration = Duration::from_secs(60);
 /// For one attempt.
 const CALL_MAX: Duration = Duration::from_secs(10);
 const ATTEMPT_EVERY: Duration = Duration::from_millis(20);
@@ -66,11 +66,21 @@ pub(crate) fn to_controller(ctx: &RequestContext, key: i16, body: Bytes) -> Disp
             }
             let now = ctx.services.clock.now().mono;
             if now >= deadline || ctx.services.is_draining() {
-                return Outcome::Disconnect("there is no active controller to ask".to_owned());
+                return overdue(&ctx, key, body).await;
             }
             ctx.services.clock.sleep_until(now.plus(ATTEMPT_EVERY)).await;
         }
     }))
+}
+
+/// The request's own answer that there was no controller in time (Kafka's `ForwardingManager.onTimeout`).
+async fn overdue(ctx: &RequestContext, key: i16, body: Bytes) -> Outcome {
+    let refused = Some(ErrorCode::RequestTimedOut);
+    let ctx = RequestContext { refused, ..ctx.clone() };
+    match api::dispatch::here(&ctx, key, body) {
+        Dispatched::Now(outcome) => outcome,
+        Dispatched::Later(wait) => wait.await,
+    }
 }
 
 async fn attempt(ctx: &RequestContext, key: i16, body: &Bytes, packed: &Bytes) -> Option<Outcome> {
@@ -151,6 +161,7 @@ pub(crate) async fn serve(services: &Arc<Services>, packed: Bytes) -> Result<Byt
         frame_bytes: body.len(),
         now: services.clock.now(),
         through: NodeId(envelope.through),
+        refused: None,
     };
     let outcome = match api::dispatch::passed_on(&ctx, envelope.key, body) {
         Dispatched::Now(outcome) => outcome,
@@ -171,6 +182,85 @@ pub(crate) async fn serve(services: &Arc<Services>, packed: Bytes) -> Result<Byt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ManualClock, TimeSource};
+    use crate::host::Host;
+    use crate::wiring::{Broker, BrokerOptions, Storage};
+    use kafka_protocol::messages::TopicName;
+    use kafka_protocol::messages::create_topics_request::CreatableTopic;
+    use kafka_protocol::messages::{
+        CreateTopicsRequest, CreateTopicsResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+        ResponseHeader, UpdateFeaturesRequest, UpdateFeaturesResponse,
+    };
+    use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+    use ottla_config::loader::{self, Sources};
+
+    /// What a client is told that asks for an active controller where there is none.
+    async fn without_controller<Q: Request>(request: Q, version: i16) -> Q::Response
+    where
+        Q::Response: Decodable,
+    {
+        let clock = Arc::new(ManualClock::default());
+        let settings = ["listeners=PLAINTEXT://127.0.0.1:0", "ottla.http.listener="];
+        let settings = settings.map(str::to_owned).to_vec();
+        let config = loader::load(&Sources { settings, ..Sources::default() }).unwrap().layers();
+        let (storage, clocks) = (Storage::Memory, Some(clock.clone() as crate::clock::Clock));
+        let host = Host::System;
+        let options = BrokerOptions { config, storage, seed: Some(1), clock: clocks, host };
+        // Alone, it knows of no controller elsewhere either.
+        let broker = Broker::start(options).await.unwrap();
+        let address = ([127, 0, 0, 1], 1).into();
+        let ctx = RequestContext {
+            services: Arc::clone(broker.services()),
+            connection: Arc::new(ConnectionInfo {
+                id: 1,
+                peer: address,
+                local: address,
+                listener: Arc::from("PLAINTEXT"),
+            }),
+            version,
+            correlation_id: 7,
+            client_id: None,
+            frame_bytes: 0,
+            now: clock.now(),
+            through: NodeId(1),
+            refused: None,
+        };
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version).unwrap();
+        let Dispatched::Later(mut wait) = to_controller(&ctx, Q::KEY, body.freeze()) else {
+            panic!("there is nothing to answer yet");
+        };
+        assert!(futures_util::poll!(&mut wait).is_pending());
+        clock.advance(WITHIN - Duration::from_millis(1));
+        assert!(futures_util::poll!(&mut wait).is_pending(), "a controller may still come");
+        clock.advance(ATTEMPT_EVERY);
+        let Outcome::Write(frame) = wait.await else { panic!("it is answered in its own shape") };
+        let mut bytes = BytesMut::new();
+        frame.copy_to(&mut bytes);
+        let mut bytes = bytes.freeze();
+        bytes.advance(4);
+        let header = Q::Response::header_version(version);
+        assert_eq!(ResponseHeader::decode(&mut bytes, header).unwrap().correlation_id, 7);
+        Q::Response::decode(&mut bytes, version).unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_a_controller_requests_time_out_in_their_own_shape() {
+        let code = ErrorCode::RequestTimedOut.code();
+        let topics = ["a", "b"].map(|name| {
+            CreatableTopic::default().with_name(TopicName(StrBytes::from_static_str(name)))
+        });
+        let created: CreateTopicsResponse =
+            without_controller(CreateTopicsRequest::default().with_topics(topics.to_vec()), 5)
+                .await;
+        assert_eq!(created.topics.iter().map(|of| of.error_code).collect::<Vec<_>>(), [code, code]);
+        let quorum: DescribeQuorumResponse =
+            without_controller(DescribeQuorumRequest::default(), 1).await;
+        assert_eq!(quorum.error_code, code);
+        let features: UpdateFeaturesResponse =
+            without_controller(UpdateFeaturesRequest::default(), 1).await;
+        assert_eq!(features.error_code, code);
+    }
 
     #[test]
     fn an_envelope_is_opened_again_and_damage_is_refused() {

@@ -5,8 +5,6 @@
 //! and client metrics subscriptions.
 //! Differences from Apache Kafka: a resource that stands twice is refused (42), Kafka never answers.
 
-use std::sync::Arc;
-
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -15,10 +13,8 @@ use ottla_coordinator::metadata::{
     Validation,
 };
 
-use super::handler::{ApiHandler, Reply, RequestContext, Route};
+use super::handler::{ActiveController, ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
-use crate::services::Services;
 
 #[derive(Debug)]
 pub(crate) struct AlterConfigs;
@@ -30,7 +26,7 @@ impl ApiHandler for AlterConfigs {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -> Reply<AlterConfigsResponse> {
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let resources: Vec<ResourceValues> = request
             .resources
             .into_iter()
@@ -53,7 +49,7 @@ impl ApiHandler for AlterConfigs {
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let altered = submit(&services, command, targets).await;
+            let altered = submit(&controller, command, targets).await;
             let responses = altered.into_iter().map(|(target, (code, message))| {
                 AlterConfigsResourceResponse::default()
                     .with_error_code(code)
@@ -69,14 +65,14 @@ impl ApiHandler for AlterConfigs {
 /// Carries out a change of configs, of this API or of IncrementalAlterConfigs. Each resource has a code
 /// and a message of its own; where nothing could be changed at all, they all have one code.
 pub(super) async fn submit<C>(
-    services: &Arc<Services>,
+    controller: &ActiveController,
     command: C,
     targets: Vec<AlterTarget>,
 ) -> Vec<(AlterTarget, (i16, Option<StrBytes>))>
 where
     C: Command<Reply = AlterConfigsReply> + Send + 'static,
 {
-    match MetadataService::submit(services, command).await {
+    match controller.submit(command).await {
         Ok(results) => {
             results.into_iter().map(|(target, result)| (target, wire::outcome(result))).collect()
         }

@@ -18,7 +18,6 @@ use ottla_protocol::model::PartitionId;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 /// From this version on the client says whether the factor may change.
 const FACTOR_CHANGE_FROM: i16 = 1;
@@ -36,7 +35,7 @@ impl ApiHandler for AlterPartitionReassignments {
         ctx: &RequestContext,
         request: AlterPartitionReassignmentsRequest,
     ) -> Reply<AlterPartitionReassignmentsResponse> {
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let allowed = ctx.version < FACTOR_CHANGE_FROM || request.allow_replication_factor_change;
         let topics = request
             .topics
@@ -59,7 +58,7 @@ impl ApiHandler for AlterPartitionReassignments {
             let response = AlterPartitionReassignmentsResponse::default()
                 .with_error_message(None)
                 .with_allow_replication_factor_change(allowed);
-            let reply = match MetadataService::submit(&services, command).await {
+            let reply = match controller.submit(command).await {
                 Ok(reply) => reply,
                 Err(code) => return response.with_error_code(code.code()),
             };

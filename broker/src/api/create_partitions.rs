@@ -13,7 +13,6 @@ use ottla_coordinator::metadata::{
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 #[derive(Debug)]
 pub(crate) struct CreatePartitions;
@@ -28,14 +27,14 @@ impl ApiHandler for CreatePartitions {
         ctx: &RequestContext,
         request: CreatePartitionsRequest,
     ) -> Reply<CreatePartitionsResponse> {
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let command = CreatePartitionsCommand {
             topics: request.topics.into_iter().map(grown).collect(),
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let results = match MetadataService::submit(&services, command).await {
+            let results = match controller.submit(command).await {
                 Ok(reply) => reply.into_iter().map(|(name, of)| result(&name, of)).collect(),
                 Err(code) => names
                     .into_iter()

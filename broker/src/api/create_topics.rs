@@ -18,7 +18,6 @@ use ottla_protocol::model::PartitionId;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 #[derive(Debug)]
 pub(crate) struct CreateTopics;
@@ -30,14 +29,14 @@ impl ApiHandler for CreateTopics {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let command = CreateTopicsCommand {
             topics: request.topics.into_iter().map(new_topic).collect(),
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let results = match MetadataService::submit(&services, command).await {
+            let results = match controller.submit(command).await {
                 Ok(reply) => {
                     reply.topics.into_iter().map(|(name, topic)| result(&name, topic)).collect()
                 }

@@ -14,7 +14,6 @@ use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 /// From this version on TOPIC_DELETION_DISABLED is understood.
 const DISABLED_FROM: i16 = 3;
@@ -29,7 +28,7 @@ impl ApiHandler for DeleteTopics {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -> Reply<DeleteTopicsResponse> {
-        let (services, version) = (ctx.services.clone(), ctx.version);
+        let (controller, version) = (ctx.controller(), ctx.version);
         let names = request.topic_names.iter().map(|name| DoomedTopic::by_name(name.to_string()));
         let states = request.topics.iter().map(|topic| DoomedTopic {
             name: topic.name.as_ref().map(|name| name.to_string()),
@@ -38,7 +37,7 @@ impl ApiHandler for DeleteTopics {
         let topics: Vec<DoomedTopic> = names.chain(states).collect();
         Reply::staged(async move {
             let command = DeleteTopicsCommand { topics: topics.clone() };
-            let results = match MetadataService::submit(&services, command).await {
+            let results = match controller.submit(command).await {
                 Ok(reply) => reply.into_iter().map(|topic| result(topic, version)).collect(),
                 Err(code) => topics.into_iter().map(|topic| refused(topic, code)).collect(),
             };

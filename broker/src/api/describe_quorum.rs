@@ -34,6 +34,9 @@ impl ApiHandler for DescribeQuorum {
         ctx: &RequestContext,
         request: DescribeQuorumRequest,
     ) -> Reply<DescribeQuorumResponse> {
+        if let Some(code) = ctx.refused {
+            return Reply::message(DescribeQuorumResponse::default().with_error_code(code.code()));
+        }
         // As Kafka: either exactly the one partition that has a quorum, or unknown partitions.
         let known = matches!(request.topics.as_slice(), [topic] if is_metadata(topic));
         let topics = request

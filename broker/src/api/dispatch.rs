@@ -61,6 +61,7 @@ pub(crate) fn request(
         frame_bytes: frame.len(),
         now,
         through: services.node_id,
+        refused: None,
     };
     services.metrics.count_request(row);
     if !entry.versions.contains(&header.api_version) {

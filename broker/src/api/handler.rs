@@ -17,9 +17,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
+use ottla_coordinator::metadata::Command;
+use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{NodeId, Now};
 
 use crate::endpoints::BrokerAddress;
+use crate::metadata_service::MetadataService;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::services::Services;
 
@@ -107,6 +110,39 @@ pub(crate) struct RequestContext {
     pub now: Now,
     /// The broker that the client is connected to: this one, unless the request was passed on.
     pub through: NodeId,
+    /// Set where no controller answered: the request is to be answered with this, in its own shape.
+    pub refused: Option<ErrorCode>,
+}
+
+impl RequestContext {
+    /// Who carries out changes of metadata.
+    pub(crate) fn controller(&self) -> ActiveController {
+        ActiveController { services: Arc::clone(&self.services), refused: self.refused }
+    }
+}
+
+/// The active controller as handlers of [`Route::Controller`] know it.
+#[derive(Clone, Debug)]
+pub(crate) struct ActiveController {
+    services: Arc<Services>,
+    refused: Option<ErrorCode>,
+}
+
+impl ActiveController {
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// As [`MetadataService::submit`], and where there is no controller.
+    pub(crate) async fn submit<C>(&self, command: C) -> Result<C::Reply, ErrorCode>
+    where
+        C: Command + Send + 'static,
+        C::Reply: Send + 'static,
+    {
+        match self.refused {
+            Some(code) => Err(code),
+            None => MetadataService::submit(&self.services, command).await,
+        }
+    }
 }
 
 impl RequestContext {

@@ -37,14 +37,14 @@ impl ApiHandler for IncrementalAlterConfigs {
         ctx: &RequestContext,
         request: IncrementalAlterConfigsRequest,
     ) -> Reply<IncrementalAlterConfigsResponse> {
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let resources: Vec<ResourceAlterations> =
             request.resources.into_iter().map(alterations).collect();
         let targets: Vec<AlterTarget> = resources.iter().map(|of| of.target.clone()).collect();
         // Loggers are no metadata: they are answered here, in their place among the others.
         let loggers: Vec<Option<Result<(), ControllerError>>> = resources
             .iter()
-            .map(|of| is_logger(&of.target).then(|| alter_logger(of, services.node_id)))
+            .map(|of| is_logger(&of.target).then(|| alter_logger(of, ctx.services.node_id)))
             .collect();
         let command = IncrementalAlterConfigsCommand {
             through: ctx.through,
@@ -52,7 +52,7 @@ impl ApiHandler for IncrementalAlterConfigs {
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
-            let altered = alter_configs::submit(&services, command, targets).await;
+            let altered = alter_configs::submit(&controller, command, targets).await;
             let responses = altered.into_iter().zip(loggers).map(|((target, outcome), logger)| {
                 let (code, message) = logger.map_or(outcome, wire::outcome);
                 AlterConfigsResourceResponse::default()

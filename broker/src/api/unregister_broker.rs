@@ -10,7 +10,6 @@ use ottla_protocol::model::NodeId;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 #[derive(Debug)]
 pub(crate) struct UnregisterBroker;
@@ -30,10 +29,10 @@ impl ApiHandler for UnregisterBroker {
             let text = format!("Broker {id} is alive: stop it before it is taken out");
             return Reply::message(refused(ErrorCode::InvalidRequest, Some(text)));
         }
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         Reply::staged(async move {
             let command = UnregisterBrokerCommand { id };
-            match MetadataService::submit(&services, command).await {
+            match controller.submit(command).await {
                 Ok(Ok(())) => UnregisterBrokerResponse::default().with_error_message(None),
                 Ok(Err(error)) => refused(error.code(), error.message()),
                 Err(code) => refused(code, None),

@@ -14,7 +14,6 @@ use ottla_protocol::error_code::ErrorCode;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
-use crate::metadata_service::MetadataService;
 
 /// From this version on downgrades come in two kinds.
 const UPGRADE_TYPE_FROM: i16 = 1;
@@ -34,14 +33,14 @@ impl ApiHandler for UpdateFeatures {
         ctx: &RequestContext,
         request: UpdateFeaturesRequest,
     ) -> Reply<UpdateFeaturesResponse> {
-        let (services, version) = (ctx.services.clone(), ctx.version);
+        let (controller, version) = (ctx.controller(), ctx.version);
         let command = UpdateFeaturesCommand {
             updates: request.feature_updates.iter().map(|of| update(of, version)).collect(),
             validation: Validation::from_validate_only(request.validate_only),
         };
         Reply::staged(async move {
             let response = UpdateFeaturesResponse::default();
-            match MetadataService::submit(&services, command).await {
+            match controller.submit(command).await {
                 Ok(Ok(updated)) if version < NO_RESULTS_FROM => {
                     let none = ErrorCode::None.name();
                     let results = updated.iter().map(|feature| {
