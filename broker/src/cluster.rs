@@ -175,6 +175,24 @@ impl Cluster {
     }
 }
 
+/// Has an order carried out by the active controller: of the cluster, or this node where it is alone.
+///
+/// # Errors
+/// As [`Cluster::order`].
+pub(crate) async fn order(
+    services: &Arc<Services>,
+    order: &Order,
+    within: Duration,
+) -> Result<OrderAnswer, ErrorCode> {
+    match services.cluster() {
+        Some(cluster) => cluster.order(services, order, within).await,
+        None => {
+            let done = controller::carry_out(services, services.node_id, order.clone()).await?;
+            Ok(done.answer)
+        }
+    }
+}
+
 /// A partition as clients are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionView {

@@ -7,14 +7,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ottla_coordinator::metadata::TakeDirectoriesOffline;
 use ottla_replication::replicas::FailedDirectory;
 use tokio::sync::watch;
 
-use crate::metadata_service::{METADATA_TOPIC, MetadataService};
+use crate::cluster::{self, command::Order, command::OrderAnswer};
+use crate::metadata_service::METADATA_TOPIC;
 use crate::services::Services;
 use crate::stop::Stopping;
+
+/// For telling the controller (the default of Kafka's `log.dir.failure.timeout.ms`).
+const TELL_WITHIN: Duration = Duration::from_secs(30);
 
 /// Says why the broker cannot go on.
 pub(crate) type Halt = watch::Sender<Option<String>>;
@@ -55,12 +59,15 @@ pub(crate) async fn run(
         if failed.is_empty() {
             continue;
         }
-        if let Some(reason) = end(&services, &failed) {
+        let reason = match end(&services, &failed) {
+            Some(reason) => Some(reason),
+            None => settle(&services, failed).await,
+        };
+        if let Some(reason) = reason {
             tracing::error!(reason, "the broker ends");
             halt.send_replace(Some(reason));
             return;
         }
-        settle(&services, failed).await;
     }
 }
 
@@ -89,18 +96,28 @@ fn end(services: &Services, failed: &[FailedDirectory]) -> Option<String> {
     ))
 }
 
-async fn settle(services: &Arc<Services>, failed: Vec<FailedDirectory>) {
+/// Why the broker cannot go on, if nobody could be told.
+async fn settle(services: &Arc<Services>, failed: Vec<FailedDirectory>) -> Option<String> {
     for FailedDirectory { path, reason, partitions, .. } in &failed {
         tracing::error!(path = %path.display(), reason, partitions = partitions.len(),
             "log directory failed: its partitions are offline until it is mended and the broker \
              started again");
     }
     services.groups.close_offline();
-    let directories = failed.iter().map(|dir| dir.id).collect();
-    let command = TakeDirectoriesOffline { broker: services.node_id, directories };
-    match MetadataService::submit(services, command).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(?error, "the failed directory is not noted"),
-        Err(code) => tracing::error!(%code, "the failed directory is not noted"),
+    let directories = failed.iter().map(|dir| dir.id.as_u128()).collect();
+    let order = Order::DirectoriesFailed { directories };
+    match cluster::order(services, &order, TELL_WITHIN).await {
+        Ok(OrderAnswer::Refused { code, message }) => {
+            tracing::error!(code, message, "the failed directory is not noted");
+            None
+        }
+        Ok(_) => None,
+        // Others would go on asking this broker for what it has lost (Kafka halts as well).
+        Err(_) if services.is_draining() => None,
+        Err(code) => Some(format!(
+            "a log directory failed, and no controller could be told within {} s ({code}): mend the \
+             directory, or the way to the controllers, and start the broker again",
+            TELL_WITHIN.as_secs()
+        )),
     }
 }

@@ -27,6 +27,7 @@ mod metrics;
 mod net;
 mod producer_ids;
 mod replay;
+mod replica_directories;
 mod services;
 mod stop;
 mod topic_loader;

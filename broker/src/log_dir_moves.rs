@@ -6,11 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::metadata::AssignDirectories;
-use ottla_protocol::model::TopicPartition;
 use ottla_replication::replicas::MoveStep;
 
-use crate::metadata_service::MetadataService;
+use crate::replica_directories;
 use crate::services::Services;
 use crate::stop::Stopping;
 
@@ -41,7 +39,10 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
         let pause = match step {
             Ok(MoveStep::Copied(bytes)) => rate.map_or(Duration::ZERO, |rate| time_of(bytes, rate)),
             Ok(MoveStep::Moved { topic_id, directory }) => {
-                tell(&services, &name, (topic_id, directory)).await;
+                let moved = vec![(topic_id, name.partition, directory)];
+                if replica_directories::tell(&services, moved, &mut stopping).await.is_none() {
+                    return;
+                }
                 Duration::ZERO
             }
             Ok(MoveStep::Ended) => Duration::ZERO,
@@ -67,16 +68,4 @@ fn rate(services: &Services) -> Option<u64> {
 fn time_of(bytes: u64, rate: u64) -> Duration {
     let micros = u128::from(bytes) * 1_000_000 / u128::from(rate.max(1));
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
-}
-
-async fn tell(
-    services: &Arc<Services>,
-    name: &TopicPartition,
-    (topic_id, directory): (ottla_protocol::model::Uuid, ottla_protocol::model::Uuid),
-) {
-    let assignments = vec![(topic_id, name.partition, directory)];
-    let command = AssignDirectories { broker: services.node_id, assignments };
-    if let Err(code) = MetadataService::submit(services, command).await {
-        tracing::error!(%code, partition = %name, "the new directory of a replica is not noted");
-    }
 }

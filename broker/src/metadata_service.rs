@@ -15,9 +15,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ottla_coordinator::metadata::{
-    AllocateProducerIds, ApplyError, AssignDirectories, BrokerState, ChangeBrokerState, Command,
-    ControllerError, ControllerSettings, CreateTopics, DecideContext, Decision, FormCluster,
-    MetadataDelta, MetadataImage, MetadataRecord, RecordError, RegisterBroker,
+    ApplyError, BrokerState, ChangeBrokerState, Command, ControllerError, ControllerSettings,
+    CreateTopics, DecideContext, Decision, FormCluster, MetadataDelta, MetadataImage,
+    MetadataRecord, RecordError, RegisterBroker,
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{Now, Offset};
@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use self::log::MetadataLog;
 pub(crate) use self::log::{METADATA_TOPIC, METADATA_TOPIC_ID};
-use crate::cluster::command::{Order, OrderAnswer};
+use crate::cluster::{self, command::Order, command::OrderAnswer};
 use crate::replay::ReplayError;
 use crate::services::Services;
 use crate::stop::Stopping;
@@ -158,6 +158,13 @@ impl MetadataService {
         }
     }
 
+    /// Completes once an image is published that ends beyond `seen`.
+    pub(crate) async fn changed_beyond(&self, seen: Offset) {
+        let mut applied = self.applied.subscribe();
+        // The sender lives as long as this.
+        let _changed = applied.wait_for(|end| *end > seen).await;
+    }
+
     /// Waits until the published image shows everything below `offset`; not for ever.
     pub(crate) async fn applied(&self, offset: Offset) {
         const MOST: Duration = Duration::from_secs(10);
@@ -247,8 +254,8 @@ impl MetadataService {
         command.decide(image, &mut DecideContext::new(&self.settings, seed))
     }
 
-    /// Appends records and applies them; then what follows from that: where this broker's replicas are,
-    /// and a snapshot, where the log has grown long beside what it says.
+    /// Appends records and applies them; then a snapshot, where the log has grown long beside what it
+    /// says.
     async fn commit(
         &self,
         services: &Arc<Services>,
@@ -256,8 +263,7 @@ impl MetadataService {
         now: Now,
     ) -> Result<(), MetadataError> {
         self.log.append(records, now).await?;
-        let delta = self.catch_up(services).await?;
-        self.assign(services, &delta, now).await;
+        self.catch_up(services).await?;
         let image = self.image();
         let length = image.end().since(self.log.start());
         let worth = image.snapshot_len().saturating_mul(LOG_PER_SNAPSHOT) + SHORT_LOG;
@@ -269,25 +275,6 @@ impl MetadataService {
             tracing::warn!(%error, "the metadata log is not shortened");
         }
         self.catch_up(services).await.map(|_| ())
-    }
-
-    /// Says in the log in which directories this broker's replicas are, where it had the choice
-    /// (KIP-858). A failure is no loss: it is said again with the next change.
-    async fn assign(&self, services: &Arc<Services>, delta: &MetadataDelta, now: Now) {
-        let image = self.image();
-        let assignments = topic_loader::misplaced(services, &image, delta);
-        if assignments.is_empty() {
-            return;
-        }
-        let command = AssignDirectories { broker: services.node_id, assignments };
-        let records = self.decide(services, &image, command).records;
-        let written = match self.log.append(&records, now).await {
-            Ok(_) => self.catch_up(services).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "the directories of replicas are not noted");
-        }
     }
 
     /// Applies what is committed: brings the topics of this broker up to date, then publishes the
@@ -337,15 +324,10 @@ impl MetadataService {
     pub(crate) async fn allocate_producer_ids(
         services: &Arc<Services>,
     ) -> Result<(i64, i64), ErrorCode> {
-        if let Some(cluster) = services.cluster() {
-            return match cluster.order(services, &Order::ProducerIds, ORDER_WITHIN).await? {
-                OrderAnswer::ProducerIds { first, count } => Ok((first, count)),
-                _ => Err(ErrorCode::UnknownServerError),
-            };
+        match cluster::order(services, &Order::ProducerIds, ORDER_WITHIN).await? {
+            OrderAnswer::ProducerIds { first, count } => Ok((first, count)),
+            _ => Err(ErrorCode::UnknownServerError),
         }
-        let block = Self::submit(services, AllocateProducerIds).await?;
-        let block = block.ok_or(ErrorCode::UnknownServerError)?;
-        Ok((block.first.get(), block.size))
     }
 
     /// Creates topics that a client named and that do not exist, through the active controller; gives
@@ -354,21 +336,16 @@ impl MetadataService {
         services: &Arc<Services>,
         names: Vec<String>,
     ) -> Vec<(String, ErrorCode)> {
-        let created = match services.cluster() {
-            None => Self::create_here(services, names.clone()).await,
-            Some(cluster) => {
-                let order = Order::CreateMissing { names: names.clone() };
-                match cluster.order(services, &order, ORDER_WITHIN).await {
-                    Ok(OrderAnswer::Created { failed }) => Ok(failed
-                        .into_iter()
-                        .map(|(name, code)| (name, ErrorCode::from_code(code)))
-                        .collect()),
-                    Ok(_) => Err(ErrorCode::UnknownServerError),
-                    Err(code) => Err(code),
-                }
+        let order = Order::CreateMissing { names: names.clone() };
+        let code = match cluster::order(services, &order, ORDER_WITHIN).await {
+            Ok(OrderAnswer::Created { failed }) => {
+                let failed = failed.into_iter();
+                return failed.map(|(name, code)| (name, ErrorCode::from_code(code))).collect();
             }
+            Ok(_) => ErrorCode::UnknownServerError,
+            Err(code) => code,
         };
-        created.unwrap_or_else(|code| names.into_iter().map(|name| (name, code)).collect())
+        names.into_iter().map(|name| (name, code)).collect()
     }
 
     /// As [`Self::create_missing`], on the active controller.

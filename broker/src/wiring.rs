@@ -49,6 +49,7 @@ use crate::net::budget::ByteBudget;
 use crate::net::limits::ConnectionTable;
 use crate::net::listener::{self, BoundListener, SocketOptions};
 use crate::producer_ids::ProducerIds;
+use crate::replica_directories;
 use crate::services::{EdgeLimits, RandomSource, Services};
 use crate::stop::{Stop, Stopping};
 use crate::topics::Topics;
@@ -239,6 +240,7 @@ impl Broker {
         maintenance::spawn(tasks, services, &stopped);
         let (halt, halted) = watch::channel(None);
         tasks.spawn(log_dir_moves::run(Arc::clone(services), stopped.clone()));
+        tasks.spawn(replica_directories::run(Arc::clone(services), stopped.clone()));
         tasks.spawn(directory_failures::run(Arc::clone(services), stopped, halt, early));
         self.halted = halted;
         self

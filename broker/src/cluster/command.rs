@@ -22,6 +22,10 @@ pub(crate) enum Order {
     ProducerIds,
     /// A partition's group has its wanted replicas.
     Reassigned { topic: String, partition: i32, partition_epoch: i32 },
+    /// Where replicas of the broker that says so are (AssignReplicasToDirs): topic, partition, directory.
+    AssignDirectories { replicas: Vec<(u128, i32, u128)> },
+    /// Log directories of the broker that says so have failed (BrokerHeartbeat's `offlineLogDirs`).
+    DirectoriesFailed { directories: Vec<u128> },
 }
 
 /// Kafka's BrokerHeartbeat.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::metadata::{
-    AllocateProducerIds, BrokerRecord, BrokerSessions, BrokerState, ChangeBrokerState,
-    CompleteReassignment, ControllerError, FormCluster, Heartbeat, Intent, RegisterBroker,
+    AllocateProducerIds, AssignDirectories, BrokerRecord, BrokerSessions, BrokerState,
+    ChangeBrokerState, CompleteReassignment, ControllerError, FormCluster, Heartbeat, Intent,
+    RegisterBroker, TakeDirectoriesOffline,
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
@@ -135,6 +136,23 @@ pub(crate) async fn carry_out(
                 tracing::info!(topic = %topic.name, %partition, complete, %from, "reassignment");
             }
             OrderAnswer::Accepted
+        }
+        Order::AssignDirectories { replicas } => {
+            let assignment = |(topic, partition, directory)| {
+                (Uuid::from_u128(topic), PartitionId(partition), Uuid::from_u128(directory))
+            };
+            let assignments = replicas.into_iter().map(assignment).collect();
+            let command = AssignDirectories { broker: from, assignments };
+            MetadataService::submit(services, command).await?;
+            OrderAnswer::Accepted
+        }
+        Order::DirectoriesFailed { directories } => {
+            let directories = directories.into_iter().map(Uuid::from_u128).collect();
+            let command = TakeDirectoriesOffline { broker: from, directories };
+            match MetadataService::submit(services, command).await? {
+                Ok(()) => OrderAnswer::Accepted,
+                Err(error) => refusal(&error),
+            }
         }
     };
     Ok(Done { offset: services.metadata.image().end().0, answer })
