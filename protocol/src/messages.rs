@@ -3,6 +3,7 @@
 //! Owns: decoding an admitted body, and the names under which the other crates reach messages.
 //! Never: decodes what the guard has not seen. Invariant: `decode` neither panics nor aborts.
 
+mod add_raft_voter;
 mod describe_log_dirs;
 mod list_offsets;
 mod offset_commit;
@@ -16,6 +17,7 @@ pub use kafka_protocol::protocol::{
 };
 
 // These stand before the names of the same messages that kafka-protocol has.
+pub use self::add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse};
 pub use self::describe_log_dirs::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
 };
