@@ -39,6 +39,7 @@ mod topic_deletion;
 pub mod topic_name;
 mod topics;
 mod validate;
+mod voters;
 
 pub use apply::ApplyError;
 pub use brokers::{BrokerState, ChangeBrokerState, FormCluster, RegisterBroker, UnregisterBroker};
@@ -78,6 +79,7 @@ pub use settings::ControllerSettings;
 pub use topic_deletion::{DeleteTopics, DeleteTopicsReply, DeletedTopic, DoomedTopic};
 pub use topics::{CreateTopics, CreateTopicsReply, CreatedTopic, NewTopic};
 pub use validate::Broken;
+pub use voters::{KRAFT_VERSION, Quorum, VoterError, VoterKey};
 
 #[cfg(test)]
 mod tests;

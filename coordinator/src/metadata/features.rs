@@ -8,6 +8,7 @@ use super::decide::{Command, DecideContext, Decision, Validation};
 use super::error::ControllerError;
 use super::image::MetadataImage;
 use super::record::MetadataRecord;
+use super::voters::KRAFT_VERSION;
 
 /// A feature of this release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,13 @@ pub const METADATA_VERSION: &str = "metadata.version";
 /// The others of Kafka's are each the sign of a protocol, and clients go by it (a producer with
 /// `transaction.version` 2 sends other requests), so a feature comes with its protocol: `group.version`
 /// with KIP-848, `share.version` with KIP-932, `streams.version` with KIP-1071, `transaction.version`
-/// with transactions, `kraft.version` with changes of the voters (KIP-853).
-pub const SUPPORTED_FEATURES: [SupportedFeature; 2] =
-    [feature("eligible.leader.replicas.version", 0, 1), feature(METADATA_VERSION, 7, 30)];
+/// with transactions.
+pub const SUPPORTED_FEATURES: [SupportedFeature; 3] = [
+    feature("eligible.leader.replicas.version", 0, 1),
+    // From 1 on the metadata log's voters may change (KIP-853).
+    feature(KRAFT_VERSION, 0, 1),
+    feature(METADATA_VERSION, 7, 30),
+];
 
 /// How far an update may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +134,9 @@ fn check(
         return refuse(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.".to_owned(),
         );
+    }
+    if feature == KRAFT_VERSION {
+        return refuse(format!("Can't downgrade {feature} from {current} to {level}."));
     }
     if feature == METADATA_VERSION {
         let cause = if *upgrade == UpgradeType::UnsafeDowngrade {
