@@ -25,7 +25,7 @@ mod state_machine;
 mod tests;
 
 pub use entry::{Batch, Entry, Payload, Proposal, Turn};
-pub use group::{FollowerProgress, Group, GroupError, GroupParts, GroupSettings};
+pub use group::{FollowerProgress, Group, GroupError, GroupParts, GroupSettings, Removed};
 pub(crate) use group_log::GroupLog;
 pub use group_log::{Clock, Leadership, LeadershipListener};
 pub use identity::{GroupId, ReplicaId};

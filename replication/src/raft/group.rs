@@ -150,6 +150,14 @@ pub struct FollowerProgress {
     pub caught_up: Option<MonoTime>,
 }
 
+/// What becomes of voters that are removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removed {
+    /// They get the log on, without a vote.
+    Stay,
+    Go,
+}
+
 #[derive(Default)]
 pub(super) struct Progress {
     /// When it was looked at last, and the log end then.
@@ -436,6 +444,45 @@ impl Group {
         self.renewed().await?;
         let change = ChangeMembers::ReplaceAllVoters(voters);
         let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.refused(&error))
+    }
+
+    /// Lets learners vote, beside those who do. Returns once that is committed.
+    ///
+    /// # Errors
+    /// As [`Self::change_voters`].
+    pub async fn add_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<(), GroupError> {
+        self.changed(ChangeMembers::AddVoterIds(voters), Removed::Stay).await
+    }
+
+    /// Takes the vote of replicas; they stay as learners, or go. Returns once that is committed; a leader
+    /// that is among them leads no more then.
+    ///
+    /// # Errors
+    /// As [`Self::change_voters`].
+    pub async fn remove_voters(
+        &self,
+        voters: BTreeSet<ReplicaId>,
+        then: Removed,
+    ) -> Result<(), GroupError> {
+        self.changed(ChangeMembers::RemoveVoters(voters), then).await
+    }
+
+    /// Ends replication to learners.
+    ///
+    /// # Errors
+    /// As [`Self::change_voters`].
+    pub async fn remove_learners(&self, learners: BTreeSet<ReplicaId>) -> Result<(), GroupError> {
+        self.changed(ChangeMembers::RemoveNodes(learners), Removed::Go).await
+    }
+
+    async fn changed(
+        &self,
+        change: ChangeMembers<ReplicaId, EmptyNode>,
+        removed: Removed,
+    ) -> Result<(), GroupError> {
+        self.renewed().await?;
+        let changed = self.raft.change_membership(change, removed == Removed::Stay).await;
         changed.map(|_| ()).map_err(|error| self.refused(&error))
     }
 
