@@ -3,6 +3,7 @@
 //! Owns: which APIs this broker serves. Never: what they do. Invariant: every file of `api/` that
 //! holds a handler stands in [`TABLE`], each key once, in the order of keys.
 
+mod add_raft_voter;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
@@ -48,6 +49,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod remove_raft_voter;
 mod renew_delegation_token;
 mod sync_group;
 mod unregister_broker;
@@ -57,7 +59,7 @@ mod wire;
 use handler::ApiEntry;
 
 /// Every API that is served.
-pub(crate) static TABLE: [ApiEntry; 46] = [
+pub(crate) static TABLE: [ApiEntry; 48] = [
     ApiEntry::of::<produce::Produce>(),
     ApiEntry::of::<fetch::Fetch>(),
     ApiEntry::of::<list_offsets::ListOffsets>(),
@@ -104,6 +106,8 @@ pub(crate) static TABLE: [ApiEntry; 46] = [
     ApiEntry::of::<unregister_broker::UnregisterBroker>(),
     ApiEntry::of::<list_config_resources::ListConfigResources>(),
     ApiEntry::of::<describe_topic_partitions::DescribeTopicPartitions>(),
+    ApiEntry::of::<add_raft_voter::AddRaftVoter>(),
+    ApiEntry::of::<remove_raft_voter::RemoveRaftVoter>(),
 ];
 
 /// Where an API stands in the table.

@@ -22,6 +22,7 @@ pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod start;
 pub(crate) mod throttle;
+pub(crate) mod voters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(crate) struct Cluster {
     pub(crate) metadata: Arc<Group>,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) groups: Arc<groups::LocalGroups>,
+    /// Held while the metadata's voters change.
+    pub(crate) voter_change: Arc<tokio::sync::Mutex<()>>,
     controller: watch::Receiver<Controller>,
 }
 
@@ -94,7 +97,8 @@ impl Cluster {
             });
         }));
         let ClusterParts { me, peers, metadata, addresses, groups } = parts;
-        Arc::new(Self { me, peers, metadata, addresses, groups, controller })
+        let voter_change = Arc::default();
+        Arc::new(Self { me, peers, metadata, addresses, groups, voter_change, controller })
     }
 
     /// The active controller as it is known here: from the log, or from what others say of themselves,

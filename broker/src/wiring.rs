@@ -154,6 +154,7 @@ impl Broker {
             random: &random,
             dial,
             list: Vec::new(),
+            first: None,
             ports,
         };
         let (storage, mut ports) = stored(entry, &configuration, &mut tasks, &stopped).await?;
@@ -297,11 +298,11 @@ impl Broker {
 
     /// Stops accepting, answers what was accepted, flushes, and marks the logs as cleanly closed.
     pub async fn shutdown(mut self) {
-        if let Some(membership) = &self.membership {
+        if self.services.configuration().broker.node.controlled_shutdown {
             // Others lead before this one stops to answer.
-            if self.services.configuration().broker.node.controlled_shutdown {
-                groups::leave_all(&self.services).await;
-            }
+            groups::leave_all(&self.services).await;
+        }
+        if let Some(membership) = &self.membership {
             membership.leave(&self.services).await;
         }
         self.services.draining.store(true, Ordering::Release);
@@ -351,8 +352,15 @@ async fn stored(
             let stored = alone(disk, entry.random, settings, node, &entry.clock)?;
             Ok((stored, entry.ports))
         }
-        Plan::Several(list) => {
-            entry.list = list;
+        plan => {
+            match plan {
+                Plan::Several(list) => entry.list = list,
+                Plan::First(address) => {
+                    entry.list = vec![address.clone()];
+                    entry.first = Some(address);
+                }
+                Plan::Alone => {}
+            }
             let entered = start::enter(entry, tasks, stopped).await.map_err(Box::new)?;
             Ok((Stored::Several(Box::new(entered)), Vec::new()))
         }

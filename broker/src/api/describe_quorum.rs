@@ -14,6 +14,7 @@ use kafka_protocol::messages::describe_quorum_response::{
 use kafka_protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{Offset, Timestamp, TopicPartition};
+use ottla_replication::peer::AddressBook;
 use ottla_replication::raft::ReplicaId;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
@@ -85,16 +86,24 @@ fn nodes(ctx: &RequestContext) -> Vec<Node> {
     let image = ctx.services.metadata.image();
     let mut nodes: Vec<Node> = Vec::new();
     for voter in cluster.metadata.membership().voter_ids() {
-        let Some(broker) = image.broker(voter.node) else { continue };
-        let ends = broker.registration.endpoints.iter().filter(|end| names.contains(&end.listener));
-        let listeners = ends.take(1).map(|end| {
-            Listener::default()
-                .with_name(wire::text(&end.listener))
-                .with_host(wire::text(&end.host))
-                .with_port(end.port)
+        let registered = image.broker(voter.node).and_then(|broker| {
+            let ends = &broker.registration.endpoints;
+            let end = ends.iter().find(|end| names.contains(&end.listener))?;
+            Some((end.listener.clone(), end.host.clone(), end.port))
+        });
+        // A node that only votes is no broker.
+        let known = || {
+            let address = cluster.addresses.address(voter.node)?;
+            let (host, port) = address.rsplit_once(':')?;
+            Some((names.first()?.clone(), host.to_owned(), port.parse().ok()?))
+        };
+        let listener = registered.or_else(known).map(|(name, host, port)| {
+            let listener = Listener::default().with_name(wire::text(&name));
+            listener.with_host(wire::text(&host)).with_port(port)
         });
         let id = BrokerId(voter.node.0);
-        nodes.push(Node::default().with_node_id(id).with_listeners(listeners.collect()));
+        let listeners = listener.into_iter().collect();
+        nodes.push(Node::default().with_node_id(id).with_listeners(listeners));
     }
     nodes
 }

@@ -4,6 +4,7 @@
 //! Owns: sessions of brokers while this node is the controller. Never: a rule of a command.
 //! Invariant: sessions begin anew with each term, so that nobody is fenced for silence towards another.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use ottla_coordinator::metadata::{
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
 use ottla_replication::peer::ControlError;
-use ottla_replication::raft::ReplicaId;
+use ottla_replication::raft::{Group, ReplicaId};
 use parking_lot::Mutex;
 
 use super::command::{Beat, Done, Follower, Order, OrderAnswer};
@@ -42,6 +43,9 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
     let mut changes = cluster.controller_changes();
     loop {
         let controller = *changes.borrow_and_update();
+        // Whoever votes may stand, in this order.
+        let voters = cluster.metadata.membership().voter_ids().map(|voter| voter.node).collect();
+        cluster.metadata.set_preference(voters);
         if controller.here {
             begin(&services, controller.epoch).await;
             fence_silent(&services).await;
@@ -171,11 +175,13 @@ async fn register(
     let other = known.filter(|of| !of.fenced && of.registration.incarnation != record.incarnation);
     if let Some(other) = other {
         let now = services.clock.now().mono;
+        let own = id == services.node_id;
         let silence = {
             let current = services.terms.current.lock();
             current.as_ref().and_then(|(_, sessions)| sessions.silence(id, now))
         };
-        if silence.is_none_or(|silence| silence < ALIVE_WITHIN) {
+        // This node's other process cannot live beside this one, which leads with its disk.
+        if !own && silence.is_none_or(|silence| silence < ALIVE_WITHIN) {
             return Ok(refusal(&ControllerError::DuplicateBrokerRegistration));
         }
         let epoch = other.registration.epoch;
@@ -241,10 +247,27 @@ async fn follow(services: &Arc<Services>, follower: Follower) -> Result<OrderAns
     }
     tracing::info!(%node, "a node follows the metadata log");
     match cluster.metadata.add_learner(replica).await {
-        Ok(()) => Ok(OrderAnswer::Accepted),
+        Ok(()) => {
+            forget_former(&cluster.metadata, replica).await;
+            Ok(OrderAnswer::Accepted)
+        }
         Err(error) => {
             tracing::warn!(%node, %error, "the node cannot follow yet");
             Err(ErrorCode::NotController)
         }
+    }
+}
+
+/// What the node's directory was before it was emptied gets the log no more. (A voter stays one until it is
+/// removed: its vote counts for what the majority is.)
+async fn forget_former(group: &Group, now: ReplicaId) {
+    let membership = group.membership();
+    let former = |id: &ReplicaId| id.node == now.node && *id != now;
+    let former = membership.learner_ids().filter(former).collect::<BTreeSet<_>>();
+    if former.is_empty() {
+        return;
+    }
+    if let Err(error) = group.remove_learners(former).await {
+        tracing::debug!(%error, "a former replica of the metadata stays for now");
     }
 }

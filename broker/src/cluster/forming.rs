@@ -85,7 +85,12 @@ impl Former<'_> {
                     let now = self.clock.now().mono;
                     if said.is_none_or(|at| now.since(at) > SAY_EVERY) {
                         if said.is_some() {
-                            tracing::warn!("no cluster yet: {}", reasons.join("; "));
+                            tracing::warn!(
+                                "no cluster yet: {}; a cluster begins once every listed controller \
+                                 is up: start it, or correct its address in \
+                                 controller.quorum.voters or controller.quorum.bootstrap.servers",
+                                reasons.join("; ")
+                            );
                         }
                         said = Some(now);
                     }

@@ -70,6 +70,26 @@ impl Membership {
         Ok(())
     }
 
+    /// Enters the cluster without being one of its brokers: returns once there is metadata.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub(crate) async fn enter_as_controller(
+        &self,
+        services: &Arc<Services>,
+    ) -> Result<(), MembershipError> {
+        self.follow(services).await?;
+        let began = services.clock.now().mono;
+        let mut said = began;
+        while services.metadata.image().cluster_id().is_empty() {
+            self.hopeless(services, began)?;
+            let text = "no majority of the controllers is there: waiting for them";
+            waiting(services, &mut said, text);
+            pause(services, RETRY_EVERY).await;
+        }
+        Ok(())
+    }
+
     async fn follow(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
         let (Some(follower), Some(cluster)) = (&self.follower, services.cluster()) else {
             return Ok(());

@@ -13,6 +13,8 @@ use super::identity::IdentityFile;
 pub(crate) enum Plan {
     /// By itself, without another node.
     Alone,
+    /// As the first of a cluster that others may join, reached at this address.
+    First(String),
     /// With, or from, the nodes at these addresses.
     Several(Vec<String>),
 }
@@ -34,7 +36,8 @@ impl Plan {
         };
         match list.as_slice() {
             [] => Self::Alone,
-            [only] if own(only) => Self::Alone,
+            [only] if own(only) && controller_ports.is_empty() => Self::Alone,
+            [only] if own(only) => Self::First(only.clone()),
             _ => Self::Several(list),
         }
     }
@@ -76,11 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_lists_itself_or_nobody_is_alone() {
+    fn a_node_that_lists_nobody_is_alone_and_one_that_lists_itself_is_the_first() {
         assert_eq!(plan(&[]), Plan::Alone);
-        assert_eq!(plan(&[("controller.quorum.voters", "1@somewhere:7")]), Plan::Alone);
+        let first = |address: &str| Plan::First(address.to_owned());
+        assert_eq!(plan(&[("controller.quorum.voters", "1@somewhere:7")]), first("somewhere:7"));
         let key = "controller.quorum.bootstrap.servers";
-        assert_eq!(plan(&[(key, "localhost:9093")]), Plan::Alone);
+        assert_eq!(plan(&[(key, "localhost:9093")]), first("localhost:9093"));
         assert_eq!(plan(&[(key, "localhost:9094")]), Plan::Several(vec!["localhost:9094".into()]));
         let two = plan(&[("controller.quorum.voters", "1@localhost:9093,2@b:9093")]);
         assert_eq!(two, Plan::Several(vec!["b:9093".into(), "localhost:9093".into()]));

@@ -21,7 +21,7 @@ use super::command::Follower;
 use super::control::Control;
 use super::forming::{Former, FormingError};
 use super::groups::LocalGroups;
-use super::identity::{Identity, IdentityFile};
+use super::identity::{First, Identity, IdentityFile};
 use super::port;
 use super::{Cluster, ClusterParts};
 use crate::clock::Clock;
@@ -41,6 +41,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) dial: Arc<dyn Dial>,
     /// The listed controllers.
     pub(crate) list: Vec<String>,
+    /// Set where this node begins a cluster without others.
+    pub(crate) first: Option<String>,
     /// Listeners that peers use, bound.
     pub(crate) ports: Vec<BoundListener>,
     /// Where this node is reached by its peers.
@@ -91,7 +93,12 @@ pub(crate) async fn enter(
 ) -> Result<Entered, EnterError> {
     let me = NodeId(entry.config.node.node_id);
     let file = IdentityFile::new(Arc::clone(&entry.fs), entry.dirs.to_vec());
-    let mut identity = file.read(|| entry.random.next_uuid())?;
+    let first = entry.first.as_deref().map(|address| First { node: me, address });
+    let mut identity = file.read(first.as_ref(), || entry.random.next_uuid())?;
+    if first.is_some() {
+        // Before anybody is told of it.
+        file.write(&identity)?;
+    }
     let directories: Vec<Uuid> = entry.dirs.iter().map(|dir| identity.directory(dir)).collect();
     let directory = directories.first().copied().unwrap_or_default();
     let incarnation = entry.random.next_u64();
@@ -210,14 +217,20 @@ impl Base {
 
 /// Listeners by which peers reach a broker: controller listeners, and the brokers' own where a node has none.
 pub(crate) fn peer_listeners(config: &BrokerConfig) -> Vec<String> {
-    let listeners = &config.listeners;
-    let controllers = listeners
-        .listeners
-        .iter()
-        .filter(|listener| listener.role == ottla_config::listener::ListenerRole::Controller);
+    let mut names = controller_listeners(config);
+    names.push(config.listeners.inter_broker.clone());
+    names
+}
+
+/// The names of listeners that controllers use among themselves.
+pub(crate) fn controller_listeners(config: &BrokerConfig) -> Vec<String> {
+    let all = config.listeners.listeners.iter();
+    let controllers =
+        all.filter(|listener| listener.role == ottla_config::listener::ListenerRole::Controller);
     let mut names: Vec<String> = controllers.map(|listener| listener.name.clone()).collect();
-    names.push("CONTROLLER".to_owned());
-    names.push(listeners.inter_broker.clone());
+    if !names.iter().any(|name| name == "CONTROLLER") {
+        names.push("CONTROLLER".to_owned());
+    }
     names
 }
 
@@ -235,8 +248,7 @@ async fn metadata_group(
     let journal = replicas.journal_of(partition.name()).ok_or(EnterError::NoJournal)??;
     let parts =
         GroupParts { id: METADATA_GROUP, replica, partition, journal, settings: local.settings() };
-    let group = Group::start(parts, peers.network(METADATA_GROUP)).await?;
-    let voters: BTreeSet<ReplicaId> = formation
+    let formed: BTreeSet<ReplicaId> = formation
         .voters
         .iter()
         .map(|voter| ReplicaId {
@@ -244,10 +256,22 @@ async fn metadata_group(
             directory: Uuid::from_u128(voter.directory),
         })
         .collect();
+    let sole = formed.len() == 1 && formed.contains(&replica);
+    if sole {
+        // What the node kept alone, if it did, becomes the group's.
+        Group::adopt(&parts).await?;
+    }
+    let group = Group::start(parts, peers.network(METADATA_GROUP)).await?;
+    // Voters may have come and gone since the cluster was formed.
+    let known: BTreeSet<ReplicaId> = group.membership().voter_ids().collect();
+    let voters = if known.is_empty() { formed } else { known };
     let voter = voters.contains(&replica);
     group.set_preference(voters.iter().map(|voter| voter.node).collect());
-    if voter {
+    if voter && !sole {
         group.initialize(voters).await?;
+    } else if voters.len() == 1 && voter {
+        // There is nobody to wait for.
+        group.elect().await;
     }
     tell_driver(&group, peers.groups());
     peers.groups().insert(METADATA_GROUP, group.clone());
