@@ -1,21 +1,20 @@
 //! `ottla cluster`: the whole in one view, and whether it is well.
 //!
-//! Owns: `cluster info`, `cluster quorum` and the verdict of `cluster health`. Never: changes anything.
+//! Owns: `cluster info` and the verdict of `cluster health`. Never: changes anything (`cluster quorum` may).
 //! Invariant: the verdict follows from the metadata alone and is decided by a pure function.
+
+mod quorum;
 
 use clap::Subcommand;
 use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
-use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::kafka_uuid_text;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::quorum::QuorumArgs;
 use crate::client::Client;
 use crate::client::error::ClientError;
 use crate::client::metadata::ClusterView;
-use crate::client::replicas;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Column, Report};
 use crate::rows;
@@ -27,17 +26,8 @@ pub(crate) enum ClusterCommand {
     /// Say whether the cluster is well, and if not, why; exit code 3 when it is not
     Health,
     /// Show who keeps the cluster's metadata and how far each is; exit code 3 without a majority in step
-    Quorum,
+    Quorum(QuorumArgs),
 }
-
-const QUORUM: &[Column] = &[
-    Column::number("NODE", "node"),
-    Column::text("ROLE", "role"),
-    Column::number("LOG-END", "log_end"),
-    Column::number("LAG", "lag"),
-    Column::number("CAUGHT-UP-MS", "caught_up_ms"),
-    Column::text("DIRECTORY", "directory"),
-];
 
 const BROKERS: &[Column] = &[
     Column::number("BROKER", "id"),
@@ -76,7 +66,7 @@ impl ClusterCommand {
         match self {
             Self::Info => "cluster info",
             Self::Health => "cluster health",
-            Self::Quorum => "cluster quorum",
+            Self::Quorum(args) => args.name(),
         }
     }
 
@@ -84,7 +74,7 @@ impl ClusterCommand {
         match self {
             Self::Info => CLUSTER,
             Self::Health => FINDINGS,
-            Self::Quorum => QUORUM,
+            Self::Quorum(_) => quorum::COLUMNS,
         }
     }
 
@@ -92,7 +82,7 @@ impl ClusterCommand {
         match self {
             Self::Info => info(context).await,
             Self::Health => health(context).await,
-            Self::Quorum => quorum(context).await,
+            Self::Quorum(args) => args.run(context).await,
         }
     }
 }
@@ -136,61 +126,6 @@ async fn controller(client: &Client, view: &ClusterView) -> Result<i32, ClientEr
         Err(ClientError::Unsupported { .. }) => Ok(view.controller),
         Err(error) => Err(error),
     }
-}
-
-/// A voter that had everything this recently is in step.
-const IN_STEP_MS: i64 = 10_000;
-
-async fn quorum(context: &Context) -> Result<Report, Failure> {
-    let client = context.client().await?;
-    let response = replicas::quorum(&client).await?;
-    let partition = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
-    let Some(partition) = partition else {
-        return Err(Failure::new("NO_QUORUM", "the broker names no quorum", Exit::ItemFailed));
-    };
-    let code = ErrorCode::from_code(partition.error_code);
-    if !code.is_none() {
-        let words = partition.error_message.map(|words| words.to_string());
-        return Err(Failure::refused("quorum", code, words.as_deref()));
-    }
-    let leader = partition.leader_id.0;
-    let states = || {
-        let voters = partition.current_voters.iter().map(|state| (state, true));
-        voters.chain(partition.observers.iter().map(|state| (state, false)))
-    };
-    let newest = states().map(|(state, _)| state.log_end_offset).max().unwrap_or_default();
-    let now = states().map(|(state, _)| state.last_caught_up_timestamp).max().unwrap_or(-1);
-    let mut in_step = 0;
-    let mut rows = Vec::new();
-    for (state, votes) in states() {
-        let at = state.last_caught_up_timestamp;
-        let ago = (at >= 0).then(|| now.saturating_sub(at));
-        in_step += usize::from(votes && ago.is_some_and(|ago| ago <= IN_STEP_MS));
-        rows.push(json!({
-            "node": state.replica_id.0,
-            "role": match (state.replica_id.0 == leader, votes) {
-                (true, _) => "leader",
-                (false, true) => "voter",
-                (false, false) => "observer",
-            },
-            "log_end": state.log_end_offset,
-            "lag": newest.saturating_sub(state.log_end_offset),
-            "caught_up_ms": ago,
-            "directory": kafka_uuid_text(state.replica_directory_id),
-        }));
-    }
-    let majority = partition.current_voters.len() / 2 + 1;
-    let healthy = leader >= 0 && in_step >= majority;
-    let mut report = Report::table("cluster quorum", QUORUM, rows.clone());
-    report.items = vec![json!({
-        "leader": leader,
-        "epoch": partition.leader_epoch,
-        "high_watermark": partition.high_watermark,
-        "healthy": healthy,
-        "replicas": rows,
-    })];
-    report.condition_failed = !healthy;
-    Ok(report)
 }
 
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,14 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
 };
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::add_raft_voter_request::Listener;
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
-    ElectLeadersRequest, ListPartitionReassignmentsRequest, TopicName, UnregisterBrokerRequest,
+    AddRaftVoterRequest as FirstAddRaftVoterRequest, AlterPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
+    ElectLeadersRequest, ListPartitionReassignmentsRequest, RemoveRaftVoterRequest, TopicName, UnregisterBrokerRequest,
 };
 use ottla_protocol::error_code::ErrorCode;
+use ottla_protocol::messages::AddRaftVoterRequest;
+use ottla_protocol::model::Uuid;
 
 use super::error::ClientError;
 use super::offsets::Partition;
@@ -164,6 +167,59 @@ pub(crate) async fn unregister(
     let response = client
         .any::<UnregisterBrokerRequest>(|_| {
             UnregisterBrokerRequest::default().with_broker_id(id.into())
+        })
+        .await?;
+    let words = response.error_message.map(|words| words.to_string());
+    Ok((ErrorCode::from_code(response.error_code), words))
+}
+
+/// A node with the directory that holds its metadata log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voter {
+    pub(crate) node: i32,
+    pub(crate) directory: Uuid,
+}
+
+/// Lets a node vote on the metadata. `listener` is a name, a host and a port.
+pub(crate) async fn add_voter(
+    client: &Client,
+    voter: Voter,
+    cluster: Option<String>,
+    listener: Option<(String, String, u16)>,
+) -> Result<(ErrorCode, Option<String>), ClientError> {
+    let listeners: Vec<Listener> = listener
+        .map(|(name, host, port)| {
+            Listener::default().with_name(text(&name)).with_host(text(&host)).with_port(port)
+        })
+        .into_iter()
+        .collect();
+    let response = client
+        .any::<AddRaftVoterRequest>(|_| {
+            let fields = FirstAddRaftVoterRequest::default()
+                .with_cluster_id(cluster.as_deref().map(text))
+                .with_timeout_ms(timeout_ms(client))
+                .with_voter_id(voter.node)
+                .with_voter_directory_id(voter.directory)
+                .with_listeners(listeners.clone());
+            AddRaftVoterRequest { fields, ack_when_committed: true }
+        })
+        .await?
+        .0;
+    let words = response.error_message.map(|words| words.to_string());
+    Ok((ErrorCode::from_code(response.error_code), words))
+}
+
+/// Takes a node's vote.
+pub(crate) async fn remove_voter(
+    client: &Client,
+    voter: Voter,
+) -> Result<(ErrorCode, Option<String>), ClientError> {
+    let response = client
+        .any::<RemoveRaftVoterRequest>(|_| {
+            RemoveRaftVoterRequest::default()
+                .with_cluster_id(None)
+                .with_voter_id(voter.node)
+                .with_voter_directory_id(voter.directory)
         })
         .await?;
     let words = response.error_message.map(|words| words.to_string());
