@@ -6,10 +6,13 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use ottla_broker::clock::{Clock, Sleep, SystemClock, TimeSource};
 use ottla_broker::host::Host;
 use ottla_broker::{BrokerOptions, Storage};
 use ottla_config::loader::{self, Sources};
+use ottla_protocol::model::{MonoTime, Now, Timestamp};
 use ottla_storage::fs::FileSystem;
 use ottla_storage::fs::memory::MemoryFileSystem;
 use ottla_storage::fs::os::OsFileSystem;
@@ -87,6 +90,8 @@ pub struct Builder {
     place: Place,
     seed: Option<u64>,
     brokers: u16,
+    /// A broker whose clock is ahead.
+    ahead: Option<(u16, Duration)>,
 }
 
 impl Builder {
@@ -99,6 +104,7 @@ impl Builder {
             place,
             seed: None,
             brokers: 1,
+            ahead: None,
         }
     }
 
@@ -179,6 +185,13 @@ impl Builder {
         self
     }
 
+    /// Sets the wall clock of one broker ahead of the others'.
+    #[must_use]
+    pub fn clock_ahead(mut self, node: u16, by: Duration) -> Self {
+        self.ahead = Some((node, by));
+        self
+    }
+
     /// Starts the cluster and waits until it is ready.
     ///
     /// # Errors
@@ -250,9 +263,31 @@ impl Builder {
             config: loaded.layers(),
             storage: Storage::Custom(fs),
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(node) << 32)),
-            clock: None,
+            clock: self.ahead.filter(|(of, _)| *of == node).map(|(_, by)| Ahead::clock(by)),
             host: Host::System,
         })
+    }
+}
+
+/// The machine's clocks, the wall clock ahead.
+#[derive(Debug)]
+struct Ahead(Clock, i64);
+
+impl Ahead {
+    fn clock(by: Duration) -> Clock {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Arc::new(Self(SystemClock::shared(), millis))
+    }
+}
+
+impl TimeSource for Ahead {
+    fn now(&self) -> Now {
+        let now = self.0.now();
+        Now { wall: Timestamp(now.wall.0.saturating_add(self.1)), ..now }
+    }
+
+    fn sleep_until(&self, deadline: MonoTime) -> Sleep {
+        self.0.sleep_until(deadline)
     }
 }
 
