@@ -61,13 +61,15 @@ impl Membership {
     pub(crate) async fn enter(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
         self.follow(services).await?;
         self.register(services).await?;
-        while !matches!(
-            self.beat(services, false).await,
-            Some(OrderAnswer::Beaten { fenced: false })
-        ) {
+        loop {
+            match self.beat(services, false).await {
+                Some(OrderAnswer::Beaten { fenced: false }) => return Ok(()),
+                // Another controller does not know what the last one had not committed.
+                Some(OrderAnswer::Refused { .. }) => self.register(services).await?,
+                _ => {}
+            }
             pause(services, RETRY_EVERY).await;
         }
-        Ok(())
     }
 
     /// Enters the cluster without being one of its brokers: returns once there is metadata.
@@ -79,10 +81,10 @@ impl Membership {
         services: &Arc<Services>,
     ) -> Result<(), MembershipError> {
         self.follow(services).await?;
-        let began = services.clock.now().mono;
-        let mut said = began;
+        let mut said = services.clock.now().mono;
+        let mut hopeless = Lasting::default();
         while services.metadata.image().cluster_id().is_empty() {
-            self.hopeless(services, began)?;
+            self.hopeless(services, &mut hopeless)?;
             let text = "no majority of the controllers is there: waiting for them";
             waiting(services, &mut said, text);
             pause(services, RETRY_EVERY).await;
@@ -94,8 +96,8 @@ impl Membership {
         let (Some(follower), Some(cluster)) = (&self.follower, services.cluster()) else {
             return Ok(());
         };
-        let began = services.clock.now().mono;
-        let mut said = began;
+        let mut said = services.clock.now().mono;
+        let mut hopeless = Lasting::default();
         // Without the log it is not known who the controller is: each known node is asked.
         loop {
             let order = serde_json::to_vec(&Order::Follow(follower.clone())).unwrap_or_default();
@@ -106,7 +108,7 @@ impl Membership {
                     return Ok(());
                 }
             }
-            self.hopeless(services, began)?;
+            self.hopeless(services, &mut hopeless)?;
             waiting(services, &mut said, "no controller lets this node follow the metadata yet");
             pause(services, RETRY_EVERY).await;
         }
@@ -114,9 +116,10 @@ impl Membership {
 
     async fn register(&self, services: &Arc<Services>) -> Result<(), MembershipError> {
         let Some(cluster) = services.cluster() else { return Ok(()) };
-        let began = services.clock.now().mono;
-        let mut said = began;
+        let mut said = services.clock.now().mono;
+        let (mut hopeless, mut twin) = (Lasting::default(), Lasting::default());
         loop {
+            let term = cluster.controller().epoch;
             let order = Order::Register(self.record.clone());
             match cluster.order(services, &order, ORDER_WITHIN).await {
                 Ok(OrderAnswer::Registered { epoch }) => {
@@ -125,16 +128,17 @@ impl Membership {
                 }
                 Ok(OrderAnswer::Refused { code, message }) => {
                     let duplicate = ErrorCode::DuplicateBrokerRegistration.code();
-                    let waited = services.clock.now().mono.since(began);
                     if code != duplicate {
                         return Err(MembershipError::Refused(message));
                     }
-                    if waited > DUPLICATE_MAX {
+                    // A controller that has just begun gives everybody some time.
+                    let since = Some((term, services.clock.now().mono));
+                    if twin.lasts(since, DUPLICATE_MAX) {
                         return Err(MembershipError::DuplicateNode { node: self.record.id.0 });
                     }
                 }
                 Ok(_) | Err(_) => {
-                    self.hopeless(services, began)?;
+                    self.hopeless(services, &mut hopeless)?;
                     let text = "no majority of the controllers is there: waiting for them";
                     waiting(services, &mut said, text);
                 }
@@ -143,25 +147,22 @@ impl Membership {
         }
     }
 
-    /// Nobody will let this node in, whatever it waits for: the others say why.
-    fn hopeless(&self, services: &Services, began: MonoTime) -> Result<(), MembershipError> {
+    /// Nobody will let this node in, whatever it waits for: the others say why, and go on saying it when
+    /// the remains of this node's last process are forgotten.
+    fn hopeless(&self, services: &Services, seen: &mut Lasting<()>) -> Result<(), MembershipError> {
         let Some(cluster) = services.cluster() else { return Ok(()) };
-        if services.clock.now().mono.since(began) < DUPLICATE_MAX {
-            // The remains of this node's last process may still be known to others.
-            return Ok(());
-        }
-        for problem in cluster.peers.problems() {
-            match problem {
-                PeerProblem::Refused(Refusal::DuplicateNode { .. }) => {
-                    return Err(MembershipError::DuplicateNode { node: self.record.id.0 });
-                }
-                PeerProblem::Refused(other @ Refusal::Cluster { .. }) => {
-                    return Err(MembershipError::Refused(other.to_string()));
-                }
-                _ => {}
+        let reason = cluster.peers.problems().into_iter().find_map(|problem| match problem {
+            PeerProblem::Refused(Refusal::DuplicateNode { .. }) => {
+                Some(MembershipError::DuplicateNode { node: self.record.id.0 })
             }
-        }
-        Ok(())
+            PeerProblem::Refused(other @ Refusal::Cluster { .. }) => {
+                Some(MembershipError::Refused(other.to_string()))
+            }
+            _ => None,
+        });
+        let now = services.clock.now().mono;
+        let lasts = seen.lasts(reason.as_ref().map(|_| ((), now)), DUPLICATE_MAX);
+        reason.filter(|_| lasts).map_or(Ok(()), Err)
     }
 
     /// Says that this broker is there; `None` where nobody heard it.
@@ -203,6 +204,27 @@ impl Membership {
     }
 }
 
+/// Since when something is so without a break, and for the same reason.
+#[derive(Debug, Default)]
+struct Lasting<K>(Option<(K, MonoTime)>);
+
+impl<K: PartialEq> Lasting<K> {
+    /// Notes what is so now, or that nothing is; whether it has been so for longer than `span`.
+    fn lasts(&mut self, now: Option<(K, MonoTime)>, span: Duration) -> bool {
+        let Some((reason, at)) = now else {
+            self.0 = None;
+            return false;
+        };
+        match &self.0 {
+            Some((before, since)) if *before == reason => at.since(*since) > span,
+            _ => {
+                self.0 = Some((reason, at));
+                false
+            }
+        }
+    }
+}
+
 async fn pause(services: &Services, span: Duration) {
     let next = services.clock.now().mono.plus(span);
     services.clock.sleep_until(next).await;
@@ -216,5 +238,26 @@ fn waiting(services: &Services, said: &mut MonoTime, text: &str) {
         let problems: Vec<String> =
             problems.unwrap_or_default().iter().map(ToString::to_string).collect();
         tracing::warn!("{text}; {}", problems.join("; "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stays_so_for_long_and_for_one_reason_counts() {
+        let at = |seconds| MonoTime::from_start(Duration::from_secs(seconds));
+        let mut lasting = Lasting::default();
+        let mut note = |reason: Option<i32>, seconds| {
+            lasting.lasts(reason.map(|reason| (reason, at(seconds))), Duration::from_secs(6))
+        };
+        assert!(!note(Some(1), 100), "it begins, however late");
+        assert!(!note(Some(1), 106));
+        assert!(note(Some(1), 107));
+        assert!(!note(Some(2), 108), "another controller is asked");
+        assert!(!note(None, 110));
+        assert!(!note(Some(2), 115), "there was a break");
+        assert!(note(Some(2), 122));
     }
 }
