@@ -467,6 +467,10 @@ async fn take_part(
         directories: registration.directories,
     };
     let membership = Membership::new(record, several.follower);
+    if !services.configuration().broker.node.quorum.is_broker {
+        membership.enter_as_controller(services).await?;
+        return Ok(None);
+    }
     membership.enter(services).await?;
     // Peers were links from the start; clients of their ports find a broker that knows the metadata.
     let _first = several.services.set(Arc::clone(services));

@@ -112,15 +112,14 @@ impl Listeners {
             .into_iter()
             .map(|endpoint| listener(endpoint, &protocols, &controllers))
             .collect::<Result<_, _>>()?;
-        if !listeners.iter().any(|listener| listener.role == ListenerRole::Broker) {
-            return Err(ConfigError::Refused(
-                "listeners has no address for clients: every name in it is in \
-                 controller.listener.names; add one such as PLAINTEXT://127.0.0.1:9092"
-                    .to_owned(),
-            ));
-        }
+        let is_broker = typed.list("process.roles")?.iter().any(|role| role == "broker");
+        check_roles(is_broker, &listeners)?;
         let advertised = advertised(typed, &listeners, &protocols, &controllers)?;
-        let inter_broker = inter_broker(typed, &listeners, &advertised, &protocols)?;
+        let inter_broker = match is_broker {
+            true => inter_broker(typed, &listeners, &advertised, &protocols)?,
+            // Brokers have one; a controller does not talk to them by it.
+            false => String::new(),
+        };
         let published_port = u16::try_from(typed.int("ottla.published.port")?).ok();
         let published_port = published_port.filter(|port| *port != 0);
         Ok(Self { listeners, advertised, published_port, inter_broker })
@@ -130,6 +129,24 @@ impl Listeners {
     pub fn of_brokers(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().filter(|listener| listener.role == ListenerRole::Broker)
     }
+}
+
+/// A broker serves clients; a node that only votes serves controllers, and nobody else.
+fn check_roles(is_broker: bool, listeners: &[Listener]) -> Result<(), ConfigError> {
+    let mut for_clients = listeners.iter().filter(|of| of.role == ListenerRole::Broker);
+    let sentence = match (is_broker, for_clients.next()) {
+        (true, None) => "listeners has no address for clients: every name in it is in \
+             controller.listener.names; add one such as PLAINTEXT://127.0.0.1:9092"
+            .to_owned(),
+        (false, Some(listener)) => format!(
+            "The listeners config must only contain KRaft controller listeners from \
+             controller.listener.names when process.roles=controller: take {} out of listeners, or \
+             add `broker` to process.roles",
+            listener.name
+        ),
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Refused(sentence))
 }
 
 fn controller_names(typed: Typed<'_>) -> Result<BTreeSet<String>, ConfigError> {

@@ -24,7 +24,8 @@ pub struct QuorumVoter {
 /// What a process is, and where the metadata quorum is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QuorumConfig {
-    pub(crate) is_broker: bool,
+    /// It serves clients and holds partitions.
+    pub is_broker: bool,
     /// It may vote; otherwise it only follows.
     pub is_controller: bool,
     /// `controller.quorum.voters`; empty when it is not set.
@@ -62,13 +63,6 @@ impl QuorumConfig {
 
     /// Checks what only shows beside the node's id and its listeners.
     pub(crate) fn check(&self, node_id: i32, listeners: &Listeners) -> Result<(), ConfigError> {
-        if !self.is_broker {
-            return refuse(
-                "process.roles=controller is not served yet: a node of this release that votes also \
-                 serves clients; leave process.roles out or name both, `broker,controller`"
-                    .to_owned(),
-            );
-        }
         let listed = self.voters.iter().any(|voter| voter.node_id == node_id);
         let mut ids = BTreeSet::new();
         if let Some(twice) = self.voters.iter().find(|voter| !ids.insert(voter.node_id)) {
@@ -93,6 +87,12 @@ impl QuorumConfig {
                 ));
             }
             return Ok(());
+        }
+        if !self.is_broker && addresses.is_empty() {
+            return refuse(format!(
+                "process.roles=controller needs to know where controllers are, itself included: set \
+                 {BOOTSTRAP} or {VOTERS}"
+            ));
         }
         if !self.voters.is_empty() && !listed {
             return refuse(format!(
@@ -170,10 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_only_votes_needs_no_listener_for_clients() {
+        let [_, b] = LISTENERS;
+        let (roles, only) = (("process.roles", "controller"), ("listeners", "CONTROLLER://:9093"));
+        let read = read(&[roles, only, b, ("controller.quorum.voters", "1@a:9093")]).unwrap();
+        assert!(read.is_controller && !read.is_broker);
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_its_cure() {
         let [a, b] = LISTENERS;
+        let c = ("listeners", "CONTROLLER://:9093");
         for (pairs, part) in [
-            (&[("process.roles", "controller")][..], "is not served yet"),
+            (&[("process.roles", "controller")][..], "take PLAINTEXT out of listeners"),
+            (&[("process.roles", "controller"), c, b], "itself included: set"),
             (&[("process.roles", "broker")], "needs to know where controllers are"),
             (
                 &[("process.roles", "broker"), ("controller.quorum.voters", "1@a:1")],
