@@ -2,15 +2,16 @@
 //!
 //! Owns: building these requests and reading their answers. Never: decides where a replica goes.
 
+use kafka_protocol::messages::add_raft_voter_request::Listener;
 use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
-use kafka_protocol::messages::add_raft_voter_request::Listener;
 use kafka_protocol::messages::{
-    AddRaftVoterRequest as FirstAddRaftVoterRequest, AlterPartitionReassignmentsRequest, DescribeQuorumRequest, DescribeQuorumResponse,
-    ElectLeadersRequest, ListPartitionReassignmentsRequest, RemoveRaftVoterRequest, TopicName, UnregisterBrokerRequest,
+    AddRaftVoterRequest as FirstAddRaftVoterRequest, AlterPartitionReassignmentsRequest,
+    DescribeQuorumRequest, DescribeQuorumResponse, ElectLeadersRequest,
+    ListPartitionReassignmentsRequest, RemoveRaftVoterRequest, TopicName, UnregisterBrokerRequest,
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::messages::AddRaftVoterRequest;

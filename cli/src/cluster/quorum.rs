@@ -172,10 +172,11 @@ async fn add(
         let failure = match partition.current_voters.iter().any(|of| of.replica_id.0 == args.node) {
             true => Failure::item(target, "DUPLICATE_VOTER", "it votes already")
                 .fix("nothing is to be done"),
-            false => Failure::item(target, "VOTER_NOT_FOUND", "it does not follow the metadata").fix(
-                "start it with controller.quorum.bootstrap.servers naming the controllers, and \
+            false => Failure::item(target, "VOTER_NOT_FOUND", "it does not follow the metadata")
+                .fix(
+                    "start it with controller.quorum.bootstrap.servers naming the controllers, and \
                  repeat this",
-            ),
+                ),
         };
         return Err(failure);
     };
@@ -247,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_majority_of_the_voters_must_be_in_step() {
-        let (fresh, late, never) = (state(1, 50_000), state(2, 50_000 - IN_STEP_MS - 1), state(3, -1));
+        let (fresh, late, never) =
+            (state(1, 50_000), state(2, 50_000 - IN_STEP_MS - 1), state(3, -1));
         assert!(decides(&[&fresh], 50_000));
         assert!(!decides(&[&fresh, &late], 50_000), "one of two is no majority");
         assert!(decides(&[&fresh, &fresh, &never], 50_000));
