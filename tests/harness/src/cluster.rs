@@ -65,14 +65,16 @@ impl Node {
     fn again(&self) -> BrokerOptions {
         let mut options = self.options.clone();
         let values = &mut options.config.static_values;
-        let controller = values.get("listeners").and_then(|listeners| {
-            listeners.split(',').find(|of| of.starts_with("CONTROLLER")).map(str::to_owned)
-        });
-        let mut listeners = format!("PLAINTEXT://{}", self.started.bootstrap);
-        if let Some(controller) = controller {
-            listeners = format!("{listeners},{controller}");
-        }
-        values.insert("listeners".to_owned(), listeners);
+        // Clients come back to the port that they know.
+        let listeners = values.get("listeners").map_or("", String::as_str);
+        let listeners: Vec<String> = listeners
+            .split(',')
+            .map(|of| match of.starts_with("PLAINTEXT://") && !self.started.bootstrap.is_empty() {
+                true => format!("PLAINTEXT://{}", self.started.bootstrap),
+                false => of.to_owned(),
+            })
+            .collect();
+        values.insert("listeners".to_owned(), listeners.join(","));
         options.seed = options.seed.map(|seed| seed.wrapping_add(1));
         options
     }

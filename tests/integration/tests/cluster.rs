@@ -406,4 +406,61 @@ async fn replicated_offsets_are_compacted_on_every_broker() {
     });
     let answer = ask(&address, OFFSET_FETCH, 7, &fetch);
     assert_eq!(answer["Topics"][0]["Partitions"][0]["CommittedOffset"], 999);
+/// The leader of each partition of `t`, as one broker says.
+fn leaders(address: &str) -> Vec<i64> {
+    let body = json!({
+        "Topics": [{"Name": "t"}],
+        "AllowAutoTopicCreation": false,
+        "IncludeClusterAuthorizedOperations": false,
+        "IncludeTopicAuthorizedOperations": false,
+    });
+    let answer = ask(address, METADATA, 8, &body);
+    let mut all: Vec<(i64, i64)> = answer["Topics"][0]["Partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| (of["PartitionIndex"].as_i64().unwrap(), of["LeaderId"].as_i64().unwrap()))
+        .collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, leader)| leader).collect()
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_has_handed_over_before() {
+    let mut cluster = three().await;
+    let gone = cluster.controller().await.unwrap();
+    let led = until("leaders", || {
+        let leaders = leaders(cluster.address_of(gone));
+        leaders.iter().all(|leader| *leader > 0).then_some(leaders)
+    });
+    assert!(led.contains(&i64::from(gone)), "it leads something: {led:?}");
+    cluster.stop_node(gone);
+    // Nobody had to notice its silence first: the new leaders know at once.
+    let others = cluster.running();
+    for partition in 0..3 {
+        let leads = |node: &i32| leaders(cluster.address_of(*node))[partition] == i64::from(*node);
+        assert!(others.iter().any(leads), "partition {partition}");
+    }
+    let controller = cluster.controller().await.unwrap();
+    assert_ne!(controller, gone);
+}
+
+#[tokio::test]
+async fn leadership_goes_back_by_itself() {
+    logged();
+    let builder = TestCluster::builder().brokers(3);
+    let builder = builder.config("leader.imbalance.check.interval.seconds", "1");
+    let builder = builder.topic_with("t", |topic| topic.partitions(3).replicas(3));
+    let mut cluster = builder.start().await.unwrap();
+    let before = until("leaders", || {
+        let leaders = leaders(cluster.address_of(1));
+        leaders.iter().all(|leader| *leader > 0).then_some(leaders)
+    });
+    let preferred = cluster.leader("t", 0).await.unwrap();
+    cluster.stop_node(preferred);
+    assert_ne!(cluster.leader("t", 0).await.unwrap(), preferred);
+    cluster.start_node(preferred).await.unwrap();
+    until("the balance", || {
+        (leaders(cluster.address_of(preferred)) == before).then_some(())
+    });
 }

@@ -209,6 +209,10 @@ async fn an_emptied_disk_has_no_vote_until_it_is_let_in_for_its_former_self() {
 
 #[tokio::test]
 async fn a_failed_directory_is_noted_by_a_controller_elsewhere() {
+    if std::env::var_os("OTTLA_LOG").is_some() {
+        let levels = tracing_subscriber::filter::LevelFilter::INFO;
+        tracing_subscriber::fmt().with_max_level(levels).with_test_writer().init();
+    }
     let sim = SimFileSystem::new(7, SimOptions::default());
     let cluster = TestCluster::builder()
         .brokers(3)
