@@ -11,7 +11,7 @@ fn refused(pairs: &[(&str, &str)]) -> String {
 #[test]
 fn each_relation_says_its_sentence() {
     for (pairs, part) in [
-        (&[("process.roles", "controller")][..], "process.roles=controller is not served"),
+        (&[("process.roles", "controller")][..], "take PLAINTEXT out of listeners"),
         (&[("listeners", "SSL://:1"), ("security.inter.broker.protocol", "SSL")], "asks for SSL"),
         (&[("max.connections.per.ip", "0")], "can be set to zero only if"),
         (&[("log.roll.hours", "1"), ("log.roll.ms", "0")], "Value must be at least 1"),
