@@ -406,6 +406,8 @@ async fn replicated_offsets_are_compacted_on_every_broker() {
     });
     let answer = ask(&address, OFFSET_FETCH, 7, &fetch);
     assert_eq!(answer["Topics"][0]["Partitions"][0]["CommittedOffset"], 999);
+}
+
 /// The leader of each partition of `t`, as one broker says.
 fn leaders(address: &str) -> Vec<i64> {
     partitions_of_t(address).iter().map(|of| of["LeaderId"].as_i64().unwrap()).collect()
