@@ -191,7 +191,9 @@ impl GroupLog {
             records = journal.group(id).unwrap_or_default();
         }
         let seat = Seat { id, me, partition, journal, clock };
-        Ok(Self::assemble(seat, map, &records))
+        let log = Self::assemble(seat, map, &records);
+        log.partition.trim(records.log_start)?;
+        Ok(log)
     }
 
     fn assemble(seat: Seat, map: EntryMap, records: &GroupRecords) -> Arc<Self> {
@@ -648,6 +650,15 @@ impl GroupLog {
     /// How many snapshots began to come in before.
     pub(super) fn count_incoming(&self) -> u64 {
         self.incoming.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Writes down that records below `offset` are deleted. It stands in the journal before any record
+    /// by which a start does not apply that again.
+    pub(super) fn note_log_start(&self, offset: Offset) -> io::Result<()> {
+        if offset > Offset::ZERO {
+            self.journal.write_lazily(&[Record::LogStart(self.id, offset)])?;
+        }
+        Ok(())
     }
 
     /// Notes how far was applied, so that a start need not begin from the purge point.

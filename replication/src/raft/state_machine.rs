@@ -90,7 +90,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     end = *after;
                     bytes += u64::from(*size);
                 }
-                Payload::Batch(Batch::LogStart(offset)) => log_start = Some(*offset),
+                // Two at once may stand in any order; none takes back what another deleted.
+                Payload::Batch(Batch::LogStart(offset)) => log_start = log_start.max(Some(*offset)),
                 Payload::Membership(_) => {
                     if let Some(members) = entry.payload.get_membership() {
                         applied.membership = StoredMembership::new(Some(entry.log_id()), members);
@@ -106,6 +107,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let end = self.log.applied.lock().last.map_or(Offset::ZERO, |point| point.end);
         self.log.partition.commit(end, bytes);
         if let Some(offset) = log_start {
+            self.log.note_log_start(offset).map_err(|error| self.log.fatal(error))?;
             self.log.partition.trim(offset).map_err(|error| self.log.fatal(error))?;
         }
         if let Some(term) = term {
@@ -154,6 +156,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let Some(id) = meta.last_log_id else { return Ok(()) };
         let point = Point { index: id.index, term: id.leader_id.term, end: content.next };
         let log_start = content.log_start();
+        self.log.note_log_start(log_start).map_err(|error| self.log.fatal(error))?;
         let known = self.log.with_map(|map| map.point(id.index));
         match known {
             // The log has that very entry and may go on behind it: nothing is taken from it.

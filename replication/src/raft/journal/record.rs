@@ -27,6 +27,8 @@ pub enum Record {
     /// The log was emptied, because what was lost of it is not among the entries that peers send: a
     /// snapshot has to bring it.
     Emptied(GroupId),
+    /// Records below are deleted, because the group said so; DeleteRecords.
+    LogStart(GroupId, Offset),
     /// A committed entry with where its records end: applied up to here, and a place to count from.
     Anchor(GroupId, Point),
     /// The log is durable up to here, and was when this was written: what is missing below is damage.
@@ -89,6 +91,7 @@ const SUSPECT: u8 = 9;
 const VERIFY: u8 = 10;
 const EMPTIED: u8 = 11;
 const LEFT: u8 = 12;
+const DELETED: u8 = 13;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
@@ -104,6 +107,7 @@ impl Record {
             | Self::Purge(group, ..)
             | Self::Installed(group, ..)
             | Self::Emptied(group)
+            | Self::LogStart(group, _)
             | Self::Anchor(group, _)
             | Self::Left(group, _)
             | Self::Synced(group, _)
@@ -126,6 +130,7 @@ impl Record {
             Self::Purge(..) => PURGE,
             Self::Installed(..) => INSTALLED,
             Self::Emptied(_) => EMPTIED,
+            Self::LogStart(..) => DELETED,
             Self::Anchor(..) => ANCHOR,
             Self::Synced(..) => SYNCED,
             Self::Suspect(..) => SUSPECT,
@@ -153,7 +158,9 @@ impl Record {
                 put_stored(out, members);
             }
             Self::Anchor(_, point) | Self::Left(_, point) => put_point(out, point),
-            Self::Synced(_, offset) => out.extend_from_slice(&offset.get().to_le_bytes()),
+            Self::Synced(_, offset) | Self::LogStart(_, offset) => {
+                out.extend_from_slice(&offset.get().to_le_bytes());
+            }
             Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
             Self::Verify(_) | Self::Forget(_) | Self::Emptied(_) => {}
         }
@@ -185,6 +192,7 @@ impl Record {
             PURGE => Self::Purge(group, from.point()?, from.stored()?),
             INSTALLED => Self::Installed(group, from.point()?, from.stored()?),
             EMPTIED => Self::Emptied(group),
+            DELETED => Self::LogStart(group, from.offset()?),
             ANCHOR => Self::Anchor(group, from.point()?),
             FORGET => Self::Forget(group),
             LEFT => Self::Left(group, from.point()?),

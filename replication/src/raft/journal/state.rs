@@ -22,6 +22,8 @@ pub struct GroupRecords {
     pub synced: Offset,
     /// Entries of terms up to this one may have been acknowledged here and be lost.
     pub suspect: Option<u64>,
+    /// Records below are deleted.
+    pub log_start: Offset,
     /// The log is to be read through before it is used.
     pub verify: bool,
     /// The replica was removed from here once, and had acknowledged all up to this point.
@@ -87,6 +89,7 @@ impl GroupRecords {
                 self.suspect = Some(*term);
                 self.verify = false;
             }
+            Record::LogStart(_, offset) => self.log_start = self.log_start.max(*offset),
             Record::Verify(_) => self.verify = true,
             Record::Anchor(_, point) => {
                 self.anchors.insert(point.index, (point.term, point.end));
@@ -131,6 +134,9 @@ impl GroupRecords {
         }));
         if self.synced > Offset::ZERO {
             records.push(Record::Synced(group, self.synced));
+        }
+        if self.log_start > Offset::ZERO {
+            records.push(Record::LogStart(group, self.log_start));
         }
         records.extend(self.verify.then_some(Record::Verify(group)));
         records

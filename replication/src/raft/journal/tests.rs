@@ -60,6 +60,7 @@ fn record(step: u64) -> Record {
         }
         5 => Record::Anchor(id, point),
         6 => Record::Truncate(id, step.saturating_sub(4)),
+        7 if step.is_multiple_of(2) => Record::LogStart(id, point.end),
         7 => Record::Synced(id, point.end),
         8 => Record::Purge(id, point, stored),
         9 if step.is_multiple_of(3) => Record::Installed(id, point, stored),

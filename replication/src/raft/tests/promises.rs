@@ -1,11 +1,13 @@
-//! What one replica owes to those whom it answered: that a flush is asked for whenever one is waited for.
+//! What one replica owes to those whom it answered: that a flush is asked for whenever one is waited for,
+//! and that what was deleted stays so.
 
 use std::sync::Arc;
 
-use openraft::storage::IOFlushed;
+use futures_util::stream;
+use openraft::storage::{IOFlushed, RaftStateMachine};
 use openraft::type_config::TypeConfigExt;
 use ottla_config::topic::Durability;
-use ottla_protocol::model::LeaderEpoch;
+use ottla_protocol::model::{LeaderEpoch, Offset};
 use ottla_storage::flush::FlushCoordinator;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::{AppendOrigin, LogSettings};
@@ -14,7 +16,7 @@ use super::cluster::{batch, simulate};
 use super::crashes::{STEPS, disk, entry, flushed, now, open_as, open_partition};
 use crate::partition::{Copies, Outcome, SubmittedBatch, Until};
 use crate::raft::group_log::GroupLog;
-use crate::raft::{Entry, TypeConfig};
+use crate::raft::{Batch, Committed, Entry, Payload, StateMachine, TypeConfig};
 
 type Told = tokio::sync::oneshot::Receiver<std::io::Result<()>>;
 
@@ -113,4 +115,67 @@ fn closed_segments_of_the_only_replica_are_flushed_under_page_cache() {
     }
     let look = partition.inspect(|log, _| (log.segments().count() > 1, log.closed_needs_flush()));
     assert_eq!(look.unwrap(), (true, false), "more than one segment, something unflushed");
+}
+
+fn log_start(index: u64, offset: i64) -> Entry {
+    let payload = Payload::Batch(Batch::LogStart(Offset(offset)));
+    Entry { term: Committed::new(2), index, payload }
+}
+
+/// Applies what was appended, from `first` on.
+async fn apply(log: &Arc<GroupLog>, first: u64) {
+    let entries: Vec<_> = log.with_map(|map| {
+        (first..map.next()).filter_map(|index| map.entry(index)).map(|e| Ok((e, None))).collect()
+    });
+    StateMachine::new(Arc::clone(log)).apply(stream::iter(entries)).await.unwrap();
+}
+
+fn log_start_of(log: &GroupLog) -> Offset {
+    log.partition.watermarks().log_start
+}
+
+#[test]
+fn of_deletions_that_are_applied_together_the_farthest_holds() {
+    simulate(async {
+        let (log, flusher) = open_as(&disk(4), Durability::Fsync).await.unwrap();
+        for index in 0..6 {
+            append(&log, &flusher, entry(index)).await;
+        }
+        append(&log, &flusher, log_start(6, 3)).await;
+        append(&log, &flusher, log_start(7, 1)).await;
+        apply(&log, 0).await;
+        assert_eq!(log_start_of(&log), Offset(3));
+    });
+}
+
+/// Deletes records, has it noted that this was applied, and perhaps forgets the entry; where the log starts
+/// after a crash.
+async fn deleted_before_a_crash(seed: u64, purged: bool) -> Offset {
+    let fs = disk(seed);
+    {
+        let (log, flusher) = open_as(&fs, Durability::Fsync).await.unwrap();
+        for index in 0..6 {
+            append(&log, &flusher, entry(index)).await;
+        }
+        append(&log, &flusher, log_start(6, 3)).await;
+        apply(&log, 0).await;
+        assert_eq!(log_start_of(&log), Offset(3));
+        log.anchor(&mut log.applied.lock());
+        if purged {
+            let last = log.with_map(|map| map.log_id(6)).unwrap();
+            flushed(&flusher, log.purge(&last)).await.unwrap();
+        }
+        // What the journal has is durable from here on.
+        flushed(&flusher, log.journal.commit(&[])).await.unwrap();
+    }
+    fs.crash();
+    let (log, _) = open_as(&fs, Durability::Fsync).await.unwrap();
+    assert!(log.applied.lock().last.is_some_and(|last| last.index == 6), "it is not applied again");
+    log_start_of(&log)
+}
+
+#[test]
+fn deleted_records_stay_deleted_after_a_crash() {
+    assert_eq!(simulate(deleted_before_a_crash(5, false)), Offset(3));
+    assert_eq!(simulate(deleted_before_a_crash(6, true)), Offset(3), "with its entry purged");
 }
