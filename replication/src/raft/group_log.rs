@@ -552,11 +552,18 @@ impl GroupLog {
                 return;
             }
         }
-        let point = self.partition.inspect(|log, _| log.recovery_point());
-        let Ok(point) = point else { return };
+        // Written under the log's lock: a truncation comes before the look, or has its own word behind.
+        let noted = self.partition.inspect(|log, _| {
+            let point = log.recovery_point();
+            (point, self.journal.write_lazily(&[Record::Synced(self.id, point)]))
+        });
+        let Ok((point, written)) = noted else { return };
         self.flushes.lock().noted = (now, point);
-        if let Err(error) = self.journal.write(&[Record::Synced(self.id, point)]) {
-            tracing::debug!(group = %self.id, %error, "the recovery point is not noted");
+        match written {
+            Ok(_) => self.journal.request_flush(),
+            Err(error) => {
+                tracing::debug!(group = %self.id, %error, "the recovery point is not noted");
+            }
         }
     }
 

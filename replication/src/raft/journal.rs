@@ -210,9 +210,14 @@ impl Journal {
     /// The disk failed, now or before: nothing is written any more.
     pub fn write(self: &Arc<Self>, records: &[Record]) -> io::Result<Place> {
         let place = self.write_lazily(records)?;
+        self.request_flush();
+        Ok(place)
+    }
+
+    /// Asks for a flush of what was written lazily.
+    pub fn request_flush(self: &Arc<Self>) {
         let target: Arc<dyn FlushTarget> = Arc::<Self>::clone(self);
         self.home.flusher.request(&target);
-        Ok(place)
     }
 
     /// Writes records that become durable with the next flush, whenever that is.
