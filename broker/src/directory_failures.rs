@@ -30,7 +30,11 @@ pub(crate) struct Early(Vec<FailedDirectory>);
 /// Watches while the broker starts: completes with the reason when it cannot go on.
 pub(crate) async fn watch_start(services: &Services, early: &mut Early) -> String {
     loop {
-        services.replicas.failure().await;
+        tokio::select! {
+            biased;
+            () = services.replicas.failure() => {}
+            reason = metadata_ended(services) => return reason,
+        }
         let failed = services.replicas.settle_failures();
         if let Some(reason) = end(services, &failed) {
             return reason;
@@ -54,6 +58,11 @@ pub(crate) async fn run(
             biased;
             () = stopping.stopped() => return,
             () = services.replicas.failure() => {}
+            reason = metadata_ended(&services) => {
+                tracing::error!(reason, "the broker ends");
+                halt.send_replace(Some(reason));
+                return;
+            }
         }
         let failed = services.replicas.settle_failures();
         if failed.is_empty() {
@@ -67,6 +76,24 @@ pub(crate) async fn run(
             tracing::error!(reason, "the broker ends");
             halt.send_replace(Some(reason));
             return;
+        }
+    }
+}
+
+/// Completes when this node's replica of the metadata has ended by itself, for want of space or the like.
+/// What it would answer from then on stands still: as Kafka's controller does, it begins anew.
+async fn metadata_ended(services: &Services) -> String {
+    let Some(cluster) = services.cluster() else { return std::future::pending().await };
+    let mut changes = cluster.peers.groups().subscribe();
+    loop {
+        if let Some(reason) = cluster.metadata.failure() {
+            return format!(
+                "this node's replica of {METADATA_TOPIC} has stopped ({reason}): without it nothing can \
+                 be decided. Mend that, e.g. make room on its disk, and start the broker again"
+            );
+        }
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
         }
     }
 }

@@ -165,6 +165,11 @@ impl Nemesis {
         }
     }
 
+    /// Without faults of its own: starts again what ends by itself.
+    pub fn supervise(&mut self, sim: &mut Sim<'_>, now: u64) {
+        self.end_what_is_due(sim, now);
+    }
+
     fn end_what_is_due(&mut self, sim: &mut Sim<'_>, now: u64) {
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.cuts).into_iter().partition(|(end, _, _)| *end <= now);

@@ -151,6 +151,8 @@ fn drive(
             desk.finish();
         } else if done() {
             return Vec::new();
+        } else {
+            nemesis.supervise(sim, now);
         }
         if let Err(stopped) = step(sim) {
             return vec![stopped];
