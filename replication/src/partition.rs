@@ -374,19 +374,21 @@ impl Partition {
 
     /// Appends where this replica is the only one.
     fn submit_alone(self: &Arc<Self>, proposal: &Proposal) {
-        let epoch = {
-            let state = self.state.lock();
-            match self.check_solo(&state) {
-                Ok(()) => state.epoch,
-                Err(error) => return proposal.submission.refused(error),
-            }
-        };
-        let before = self.log_end();
-        match self.append_proposed(proposal, epoch) {
+        let state = self.state.lock();
+        if let Err(error) = self.check_solo(&state) {
+            return proposal.submission.refused(error);
+        }
+        let (epoch, before) = (state.epoch, state.log.log_end());
+        // Under the same lock: a group may be given the log as it is then.
+        match self.append_under(state, proposal, epoch) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) | Err(error) => return proposal.submission.refused(error),
         }
         let mut state = self.state.lock();
+        if self.check_solo(&state).is_err() {
+            // What is committed is the group's to say by now.
+            return;
+        }
         let end = state.log.log_end();
         if self.flush_is_free || state.durability == Durability::PageCache {
             let bytes = state.bytes_appended;
@@ -548,8 +550,8 @@ impl Partition {
         let mut state = self.state.lock();
         self.check_writable(&state)?;
         let closed = state.log.close_clean(now);
-        drop(state);
-        self.stop_serving(Serving::Closed);
+        // Under the same lock: nothing is appended to a log that counts as closed.
+        self.stop_serving_under(state, Serving::Closed);
         Ok(closed?)
     }
 
@@ -635,7 +637,10 @@ impl Partition {
     }
 
     fn stop_serving(&self, serving: Serving) {
-        let mut state = self.state.lock();
+        self.stop_serving_under(self.state.lock(), serving);
+    }
+
+    fn stop_serving_under(&self, mut state: MutexGuard<'_, State>, serving: Serving) {
         if state.serving == Serving::Deleted {
             return;
         }

@@ -16,9 +16,10 @@ use ottla_protocol::records::{Batch, HEADER};
 use ottla_storage::{
     AppendError, AppendInfo, DeletedSegment, LeaderAppend, LogError, LogSlice, MinOneBatch,
 };
+use parking_lot::MutexGuard;
 
 use super::submission::{Submission, Until};
-use super::{Partition, PartitionError, Serving, SubmittedBatch, Woken};
+use super::{Partition, PartitionError, Serving, State, SubmittedBatch, Woken};
 use crate::raft::defects::Defect;
 use crate::raft::{Group, GroupLog, Proposal};
 use crate::wait::Countdown;
@@ -122,10 +123,19 @@ impl Partition {
         proposal: &Proposal,
         epoch: LeaderEpoch,
     ) -> Result<Result<AppendInfo, PartitionError>, PartitionError> {
+        self.append_under(self.state.lock(), proposal, epoch)
+    }
+
+    /// The same for whoever holds the lock.
+    pub(super) fn append_under(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        proposal: &Proposal,
+        epoch: LeaderEpoch,
+    ) -> Result<Result<AppendInfo, PartitionError>, PartitionError> {
         if proposal.epoch.is_some_and(|wanted| wanted != epoch) {
             return Ok(Err(PartitionError::NotLeader(self.name.clone())));
         }
-        let mut state = self.state.lock();
         self.check_writable(&state)?;
         let append = LeaderAppend {
             batches: std::slice::from_ref(&proposal.batch),
