@@ -4,7 +4,9 @@
 //! checkpoint. Never: what survives in a log, or when compaction runs. The partition's lock is held
 //! while the plan is taken and while a group is swapped in, never while files are read or written.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_protocol::model::{Now, Offset, TopicPartition};
 use ottla_storage::checkpoint::CheckpointKind;
@@ -24,6 +26,26 @@ enum CompactionError {
     Partition(#[from] PartitionError),
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+/// How long a log is left alone whose cleaning met what may have passed by then.
+const RETRY_AFTER: Duration = Duration::from_mins(1);
+
+impl CompactionError {
+    /// Whether the log itself is well, so that another cleaning may succeed: retention or a truncation
+    /// took its segments away, or there was no room.
+    fn passes(&self) -> bool {
+        let full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            Self::Clean(CleanError::Io { source, .. }) | Self::Log(LogError::Io { source, .. }) => {
+                full(source)
+            }
+            Self::Clean(CleanError::Changed | CleanError::Stopped) | Self::Partition(_) => true,
+            Self::Clean(CleanError::Damaged { .. }) | Self::Log(_) => false,
+        }
+    }
 }
 
 /// A log that is due, with how much of it is dirty.
@@ -54,13 +76,17 @@ impl Replicas {
                 }
                 report.cleaned_up_to > due.range.first_dirty
             }
-            Err(CompactionError::Clean(CleanError::Stopped)) => false,
+            Err(
+                CompactionError::Clean(CleanError::Stopped)
+                | CompactionError::Partition(PartitionError::Deleted(_)),
+            ) => false,
             Err(error) => {
                 tracing::error!(partition = %name, %error, "compaction failed");
                 if let CompactionError::Log(error) = &error {
                     due.placed.partition.note(error);
                 }
-                due.placed.directory.note_uncleanable(&name);
+                let until = error.passes().then(|| now.mono.plus(RETRY_AFTER));
+                due.placed.directory.note_uncleanable(&name, until);
                 false
             }
         }
@@ -80,7 +106,7 @@ impl Replicas {
                 placed.directory.note_cleaned(name, None);
                 placed.directory.note_cleanable(name);
             }
-            if placed.directory.is_uncleanable(name) || self.moves.is_moving(name) {
+            if placed.directory.is_uncleanable(name, now.mono) || self.moves.is_moving(name) {
                 return None;
             }
             let cleaned = placed.directory.cleaned(name);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ottla_protocol::model::{Offset, TopicPartition, Uuid, kafka_uuid_text};
+use ottla_protocol::model::{MonoTime, Offset, TopicPartition, Uuid, kafka_uuid_text};
 use ottla_storage::LogError;
 use ottla_storage::checkpoint::{CheckpointKind, PartitionOffsets};
 use ottla_storage::flush::{FlushCoordinator, FlushOptions, FlushThread};
@@ -35,8 +35,9 @@ pub(super) struct Directory {
     log_starts: PartitionOffsets,
     /// How far logs were compacted.
     cleaned: Mutex<PartitionOffsets>,
-    /// Logs whose compaction failed; left alone until the next start, as Kafka does.
-    uncleanable: Mutex<BTreeSet<TopicPartition>>,
+    /// Logs whose compaction failed, and until when they are left alone: until the next start, as Kafka
+    /// does, but for what passes by itself.
+    uncleanable: Mutex<BTreeMap<TopicPartition, Option<MonoTime>>>,
     /// Live partition folders.
     folders: Mutex<BTreeSet<TopicPartition>>,
     /// Folders of replicas that were on their way here when the process ended.
@@ -130,12 +131,13 @@ impl Directory {
         };
     }
 
-    pub(super) fn is_uncleanable(&self, partition: &TopicPartition) -> bool {
-        self.uncleanable.lock().contains(partition)
+    pub(super) fn is_uncleanable(&self, partition: &TopicPartition, now: MonoTime) -> bool {
+        let until = self.uncleanable.lock().get(partition).copied();
+        until.is_some_and(|until| until.is_none_or(|until| now < until))
     }
 
-    pub(super) fn note_uncleanable(&self, partition: &TopicPartition) {
-        self.uncleanable.lock().insert(partition.clone());
+    pub(super) fn note_uncleanable(&self, partition: &TopicPartition, until: Option<MonoTime>) {
+        self.uncleanable.lock().insert(partition.clone(), until);
     }
 
     pub(super) fn note_cleanable(&self, partition: &TopicPartition) {

@@ -13,7 +13,7 @@ use ottla_storage::cleaner::range::CompactionSettings;
 use ottla_storage::cleaner::{MapMemory, Unlimited};
 use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
-use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
+use ottla_storage::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions};
 use ottla_storage::{AppendOrigin, CleanupPolicy, LeaderAppend, LeaderBatch, LogSettings};
 
 use crate::partition::Partition;
@@ -70,7 +70,7 @@ fn await_flush(partition: &Partition, wanted: impl Fn(&ottla_storage::PartitionL
 #[test]
 fn a_page_cache_topic_is_flushed_when_it_rolls_and_compacted() {
     let sim = SimFileSystem::new(1, SimOptions::default());
-    let fs: Arc<dyn FileSystem> = Arc::new(sim);
+    let fs: Arc<dyn FileSystem> = Arc::new(sim.clone());
     let identity =
         NodeIdentity { node: NodeId(1), cluster_id: None, new_cluster_id: Uuid::from_u128(1) };
     let mut ids = 2..;
@@ -93,16 +93,23 @@ fn a_page_cache_topic_is_flushed_when_it_rolls_and_compacted() {
     // Nobody asked for a flush but the rolls.
     await_flush(&partition, |log| !log.closed_needs_flush());
     let before = partition.inspect(|log, _| log.size_bytes()).unwrap();
-    assert!(replicas.compact_one(settings, memory, now(2_000), &mut Unlimited));
+    // A full disk passes.
+    sim.fail_next(OpMatcher::op(Op::Write).on(".cleaned"), DiskError::NoSpace);
+    assert!(!replicas.compact_one(settings, memory, now(2_000), &mut Unlimited));
+    assert!(!replicas.compact_one(settings, memory, now(2_001), &mut Unlimited), "not at once");
+    assert!(
+        replicas.compact_one(settings, memory, now(70_000), &mut Unlimited),
+        "given up for good"
+    );
     assert!(partition.inspect(|log, _| log.size_bytes()).unwrap() < before);
 
     // A roll without an append after it: compaction itself asks, and the next look cleans.
     append(&partition, "a");
-    partition.maintain(|log, _| log.roll(now(3_000))).unwrap().unwrap();
+    partition.maintain(|log, _| log.roll(now(73_000))).unwrap().unwrap();
     let cleaned = replicas.cleaned_up_to(partition.name());
     assert!(partition.inspect(|log, _| log.closed_needs_flush()).unwrap());
-    replicas.compact_one(settings, memory, now(3_000), &mut Unlimited);
+    replicas.compact_one(settings, memory, now(73_000), &mut Unlimited);
     await_flush(&partition, |log| !log.closed_needs_flush());
-    replicas.compact_one(settings, memory, now(3_000), &mut Unlimited);
+    replicas.compact_one(settings, memory, now(73_000), &mut Unlimited);
     assert!(replicas.cleaned_up_to(partition.name()) > cleaned);
 }
