@@ -273,7 +273,8 @@ async fn metadata_group(
         // There is nobody to wait for.
         group.elect().await;
     }
-    tell_driver(&group, peers.groups());
     peers.groups().insert(METADATA_GROUP, group.clone());
+    // Last: should it have failed already, the driver hears of a group that it knows.
+    tell_driver(&group, peers.groups());
     Ok((group, voter))
 }
