@@ -5,7 +5,8 @@
 //!
 //! Invariant: one handle per disk stays open from the first `sync_disk` on. The kernel reports a
 //! failed write-back to `syncfs` through handles that were open when it happened; a handle opened
-//! only for the call could miss an error that another one was told of.
+//! only for the call could miss an error that another one was told of. It is told once per handle, and
+//! whoever shares the handle has to hear of it: from then on every `sync_disk` fails.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -32,7 +33,28 @@ const PAGE_BYTES_MAX: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub struct OsFileSystem {
     /// What `syncfs` is called on, by the path that callers name.
-    disks: Mutex<BTreeMap<PathBuf, Arc<fs::File>>>,
+    disks: Mutex<BTreeMap<PathBuf, Arc<Disk>>>,
+}
+
+/// A disk that several may sync: the flush thread, and a start that has many logs.
+#[derive(Debug)]
+struct Disk {
+    handle: fs::File,
+    /// The error of the first sync that failed: what is lost, nobody knows.
+    failed: Mutex<Option<i32>>,
+}
+
+impl Disk {
+    fn sync(&self, sync: impl FnOnce(&fs::File) -> io::Result<()>) -> io::Result<()> {
+        // One at a time: the error goes to the first that asks, and concerns the others.
+        let mut failed = self.failed.lock();
+        if let Some(code) = *failed {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        sync(&self.handle).inspect_err(|error| {
+            *failed = Some(error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error()));
+        })
+    }
 }
 
 impl OsFileSystem {
@@ -41,14 +63,14 @@ impl OsFileSystem {
         Self::default()
     }
 
-    fn disk_handle(&self, path: &Path) -> io::Result<Arc<fs::File>> {
+    fn disk(&self, path: &Path) -> io::Result<Arc<Disk>> {
         let mut disks = self.disks.lock();
-        if let Some(handle) = disks.get(path) {
-            return Ok(Arc::clone(handle));
+        if let Some(disk) = disks.get(path) {
+            return Ok(Arc::clone(disk));
         }
-        let handle = Arc::new(fs::File::open(path)?);
-        disks.insert(path.to_owned(), Arc::clone(&handle));
-        Ok(handle)
+        let disk = Arc::new(Disk { handle: fs::File::open(path)?, failed: Mutex::new(None) });
+        disks.insert(path.to_owned(), Arc::clone(&disk));
+        Ok(disk)
     }
 }
 
@@ -124,13 +146,12 @@ impl FileSystem for OsFileSystem {
 
     #[cfg(target_os = "linux")]
     fn sync_disk(&self, path: &Path) -> io::Result<()> {
-        let handle = self.disk_handle(path)?;
-        Ok(rustix::fs::syncfs(&*handle)?)
+        self.disk(path)?.sync(|handle| Ok(rustix::fs::syncfs(handle)?))
     }
 
     #[cfg(not(target_os = "linux"))]
     fn sync_disk(&self, path: &Path) -> io::Result<()> {
-        self.disk_handle(path)?;
+        self.disk(path)?;
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -138,7 +159,7 @@ impl FileSystem for OsFileSystem {
         // Write-back errors are told to handles that were open when they happened: whoever asks for
         // the disk is about to rely on its syncs. Opening is enough, and a first sync would wait for
         // whatever other programs have dirty.
-        self.disk_handle(path)?;
+        self.disk(path)?;
         Ok(DiskId(fs::metadata(path)?.dev()))
     }
 
@@ -256,4 +277,18 @@ fn write_vectored(file: &fs::File, parts: &[IoSlice<'_>], mut position: u64) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_the_kernel_tells_once_is_told_to_all_who_sync() {
+        let disk = Disk { handle: fs::File::open("/").unwrap(), failed: Mutex::new(None) };
+        disk.sync(|_| Ok(())).unwrap();
+        assert!(disk.sync(|_| Err(rustix::io::Errno::IO.into())).is_err());
+        let second = disk.sync(|_| Ok(())).unwrap_err();
+        assert_eq!(rustix::io::Errno::from_io_error(&second), Some(rustix::io::Errno::IO));
+    }
 }
