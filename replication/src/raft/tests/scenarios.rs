@@ -202,6 +202,10 @@ fn deleted_records_are_deleted_on_every_replica_and_stay_so() {
         }
         let leader = cluster.leader().await;
         assert_eq!(cluster.produce(leader, "again").await, Offset(21));
+        cluster.converge().await;
+        for node in 0..3 {
+            assert_eq!(cluster.partition(node).watermarks().log_start, Offset(7), "after a crash");
+        }
     });
 }
 
