@@ -343,7 +343,8 @@ impl Partition {
     pub fn batches(&self, base: Offset, end: Offset) -> io::Result<Vec<Bytes>> {
         let read = {
             let state = self.state.lock();
-            let read = state.log.read(base, u32::MAX, end, MinOneBatch::Yes);
+            // A new leader sends from before the log's start, too, until it knows what a follower has.
+            let read = state.log.read_stored(base, u32::MAX, end, MinOneBatch::Yes);
             read.map_err(|error| {
                 let text = error.to_string();
                 self.failed(state, error.into());

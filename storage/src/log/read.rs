@@ -23,8 +23,34 @@ impl PartitionLog {
         bound: Offset,
         min_one: MinOneBatch,
     ) -> Result<LogRead, ReadError> {
-        if from < self.log_start || from > self.log_end {
-            let (start, end) = (self.log_start, self.log_end);
+        self.read_from(self.log_start, from, max_bytes, (bound, min_one))
+    }
+
+    /// As [`Self::read`], with what lies below the log's start in segments that are still there: a
+    /// replica that lacks it needs it to have the same batches.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_stored(
+        &self,
+        from: Offset,
+        max_bytes: u32,
+        bound: Offset,
+        min_one: MinOneBatch,
+    ) -> Result<LogRead, ReadError> {
+        let first = self.segments.first().map_or(self.log_start, |first| first.base());
+        self.read_from(first.min(self.log_start), from, max_bytes, (bound, min_one))
+    }
+
+    fn read_from(
+        &self,
+        start: Offset,
+        from: Offset,
+        max_bytes: u32,
+        (bound, min_one): (Offset, MinOneBatch),
+    ) -> Result<LogRead, ReadError> {
+        if from < start || from > self.log_end {
+            let end = self.log_end;
             return Err(ReadError::OutOfRange { offset: from, start, end });
         }
         let bound = bound.min(self.readable_end());
