@@ -16,7 +16,6 @@ use ottla_config::listener::{AdvertisedListeners, Listener, ListenerRole};
 use ottla_config::{BrokerConfig, ByteSize, ConfigError, ConfigLayers};
 use ottla_coordinator::metadata::{BrokerRecord, ControllerSettings, Endpoint, RegisterBroker};
 use ottla_protocol::model::{NodeId, Uuid};
-use ottla_replication::peer::Dial;
 use ottla_replication::replicas::{NodeIdentity, OpenError, Replicas};
 use ottla_storage::flush::FlushOptions;
 use ottla_storage::fs::FileSystem;
@@ -144,7 +143,6 @@ impl Broker {
         let (ports, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|bound| is_for_peers(&configuration.broker, bound));
         let incarnation = random.next_uuid();
-        let dial: Arc<dyn Dial> = Arc::new(host.clone());
         let entry = Entry {
             own_address: own_address(&configuration.broker, &ports, &listeners),
             config: &configuration.broker,
@@ -152,7 +150,7 @@ impl Broker {
             dirs: &dirs,
             clock: Arc::clone(&clock),
             random: &random,
-            dial,
+            dial: Arc::new(host.clone()),
             list: Vec::new(),
             first: None,
             ports,
@@ -181,41 +179,36 @@ impl Broker {
             cluster: several.as_ref().map(|several| Arc::clone(&several.cluster)),
             terms: Terms::default(),
         });
-        let mut early = Early::default();
-        let entering = async {
-            match several {
-                None => begin_alone(&services, registration).await,
-                Some(all) => take_part(&services, all, registration, &mut tasks, &stopped).await,
-            }
-        };
-        let entered = tokio::select! {
-            biased;
-            entered = entering => entered,
-            // Without its metadata log it would wait for ever to be let in.
-            reason = directory_failures::watch_start(&services, &mut early) => {
-                Err(StartError::Directory(reason))
-            }
-        };
-        let http_address = http.as_ref().and_then(|socket| socket.local_addr().ok());
-        let (_, nobody) = watch::channel(None);
-        let mut broker = Self {
+        let (entered, early) = enter(&services, several, registration, &mut tasks, &stopped).await;
+        let broker = Self {
             services,
             addresses,
-            http: http_address,
+            http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             stop,
             tasks,
-            halted: nobody,
+            halted: watch::channel(None).1,
             membership: None,
         };
+        ports.extend(listeners);
+        broker.serve_once_entered(entered, early, stopped, (ports, http)).await
+    }
+
+    /// Serves, unless there is nothing to serve: then everything is let go again, so that the start may be
+    /// tried once more.
+    async fn serve_once_entered(
+        mut self,
+        entered: Result<Option<Arc<Membership>>, StartError>,
+        early: Early,
+        stopped: Stopping,
+        sockets: (Vec<BoundListener>, Option<TcpListener>),
+    ) -> Result<Self, StartError> {
         match entered {
             Ok(membership) => {
-                ports.extend(listeners);
-                broker.membership = membership;
-                Ok(broker.serve(stopped, (ports, http), early).await)
+                self.membership = membership;
+                Ok(self.serve(stopped, sockets, early).await)
             }
             Err(error) => {
-                // Directories, links and groups are let go: the start may be tried again.
-                broker.shutdown().await;
+                self.shutdown().await;
                 Err(error)
             }
         }
@@ -424,6 +417,32 @@ fn registration(
         endpoints,
         directories: replicas.directory_ids(),
     }
+}
+
+/// Begins alone or takes part; and what failed of the log directories meanwhile.
+async fn enter(
+    services: &Arc<Services>,
+    several: Option<Several>,
+    registration: RegisterBroker,
+    tasks: &mut JoinSet<()>,
+    stopped: &Stopping,
+) -> (Result<Option<Arc<Membership>>, StartError>, Early) {
+    let mut early = Early::default();
+    let entering = async {
+        match several {
+            None => begin_alone(services, registration).await,
+            Some(all) => take_part(services, all, registration, tasks, stopped).await,
+        }
+    };
+    let entered = tokio::select! {
+        biased;
+        entered = entering => entered,
+        // Without its metadata log it would wait for ever to be let in.
+        reason = directory_failures::watch_start(services, &mut early) => {
+            Err(StartError::Directory(reason))
+        }
+    };
+    (entered, early)
 }
 
 async fn begin_alone(

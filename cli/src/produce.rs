@@ -112,10 +112,11 @@ pub(crate) async fn run(context: &Context, args: &ProduceArgs) -> Result<Report,
         }
         progress.add(chunk.lines().count() as u64, bytes);
         // Nothing more is waiting: send what there is instead of waiting for company.
-        if input.is_empty() && producer.holds_records() {
-            if let Err(error) = producer.flush().await {
-                return Ok(end(&args.topic, producer, vec![error.into()]).await);
-            }
+        if input.is_empty()
+            && producer.holds_records()
+            && let Err(error) = producer.flush().await
+        {
+            return Ok(end(&args.topic, producer, vec![error.into()]).await);
         }
     }
     drop(progress);

@@ -1,7 +1,7 @@
 //! AddRaftVoter (key 80), versions 0-1.
 //!
-//! Behaviour: lets a node that follows the metadata log vote on it (KIP-853); version 1 may be answered before
-//! that is committed (KIP-1186). A node that lags is waited for, 10 s at the most.
+//! Behaviour: lets a node that follows the metadata log vote on it (KIP-853); version 1 may be answered
+//! before that is committed (KIP-1186). A node that lags is waited for, 10 s at the most.
 //! Differences from Apache Kafka: no listeners at all mean those that the node registered with.
 
 use std::time::Duration;

@@ -94,7 +94,7 @@ pub(crate) async fn enter(
     let me = NodeId(entry.config.node.node_id);
     let file = IdentityFile::new(Arc::clone(&entry.fs), entry.dirs.to_vec());
     let first = entry.first.as_deref().map(|address| First { node: me, address });
-    let mut identity = file.read(first.as_ref(), || entry.random.next_uuid())?;
+    let identity = file.read(first.as_ref(), || entry.random.next_uuid())?;
     if first.is_some() {
         // Before anybody is told of it.
         file.write(&identity)?;
@@ -140,28 +140,9 @@ pub(crate) async fn enter(
     }
     let base = Base { me, peers, addresses, local, control, services };
     let stop = Arc::clone(&base.peers);
-    let entered = async {
-        let formation = match formed {
-            Some(formation) => formation,
-            None => {
-                let incarnation = Uuid::from_u128(u128::from(incarnation));
-                let asker = Asker { node: me, directory, incarnation, list: entry.list.clone() };
-                let former = Former {
-                    peers: &base.peers,
-                    control: &base.control,
-                    file: &file,
-                    clock: &entry.clock,
-                    random: entry.random,
-                };
-                former.run(&asker, &mut identity).await?
-            }
-        };
-        base.addresses.formed(&formation);
-        base.peers.set_cluster(formation.cluster_id.clone());
-        base.peers.addresses_changed();
-        base.build(entry, &identity, &formation).await
-    };
-    let entered = entered.await;
+    let incarnation = Uuid::from_u128(u128::from(incarnation));
+    let asker = Asker { node: me, directory, incarnation, list: entry.list.clone() };
+    let entered = base.enter(entry, &file, identity, &asker).await;
     if entered.is_err() {
         // Its links must not speak for a node that does not start.
         stop.stop().await;
@@ -180,6 +161,33 @@ struct Base {
 }
 
 impl Base {
+    /// Forms the cluster or finds it, where that has not happened before, and takes part in it.
+    async fn enter(
+        self,
+        entry: Entry<'_>,
+        file: &IdentityFile,
+        mut identity: Identity,
+        asker: &Asker,
+    ) -> Result<Entered, EnterError> {
+        let formation = match identity.formation.clone() {
+            Some(formation) => formation,
+            None => {
+                let former = Former {
+                    peers: &self.peers,
+                    control: &self.control,
+                    file,
+                    clock: &entry.clock,
+                    random: entry.random,
+                };
+                former.run(asker, &mut identity).await?
+            }
+        };
+        self.addresses.formed(&formation);
+        self.peers.set_cluster(formation.cluster_id.clone());
+        self.peers.addresses_changed();
+        self.build(entry, &identity, &formation).await
+    }
+
     /// Opens the log directories as the cluster's, and takes part in its metadata group.
     async fn build(
         self,

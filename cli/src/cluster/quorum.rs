@@ -1,7 +1,7 @@
 //! `ottla cluster quorum`: who keeps the cluster's metadata, and changing that.
 //!
-//! Owns: the table and its verdict, `quorum add` and `quorum remove` with their guards. Never: changes anything
-//! without consent where a majority could be lost.
+//! Owns: the table and its verdict, `quorum add` and `quorum remove` with their guards. Never: changes
+//! anything without consent where a majority could be lost.
 
 use clap::{Args, Subcommand};
 use kafka_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState};

@@ -1,8 +1,8 @@
 //! Which brokers are heard of, as the active controller counts it.
 //!
 //! Owns: [`BrokerSessions`], the times of the last heartbeats, and what follows from a [`Heartbeat`] (Kafka's
-//! `BrokerHeartbeatManager`). Never: a clock, or the log: what follows is a command like any other. Invariant: a controller that has just
-//! taken over gives every broker a whole session before it fences one.
+//! `BrokerHeartbeatManager`). Never: a clock, or the log: what follows is a command like any other.
+//! Invariant: a controller that has just taken over gives every broker a whole session before it fences one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

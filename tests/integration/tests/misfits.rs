@@ -9,19 +9,23 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Mutex, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ottla_harness::{Builder, TestCluster};
+use tokio::sync::Notify;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// Told of each line of the log.
+static MORE: Notify = Notify::const_new();
 
 struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         LOG.lock().unwrap().extend_from_slice(bytes);
+        MORE.notify_waiters();
         Ok(bytes.len())
     }
 
@@ -41,15 +45,18 @@ fn listen() {
 
 /// Waits until one line of the log has all these parts.
 async fn said(parts: &[&str]) {
-    let began = Instant::now();
-    loop {
-        let text = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
-        if text.lines().any(|line| parts.iter().all(|part| line.contains(part))) {
-            return;
+    let text = || String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    let heard = async {
+        loop {
+            let more = MORE.notified();
+            if text().lines().any(|line| parts.iter().all(|part| line.contains(part))) {
+                return;
+            }
+            more.await;
         }
-        assert!(began.elapsed() < PATIENCE, "{parts:?} is not among\n{text}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    };
+    let heard = tokio::time::timeout(PATIENCE, heard).await;
+    assert!(heard.is_ok(), "{parts:?} is not among\n{}", text());
 }
 
 fn free_address() -> String {

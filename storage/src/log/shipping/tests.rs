@@ -288,8 +288,8 @@ fn what_is_no_log_is_refused_and_leaves_nothing() {
         }
     }
     // The base offset of a batch, and its epoch, stand under no checksum.
-    let mut heads = Vec::from([0..(manifest.producer_bytes + manifest.epoch_bytes) as usize]);
-    let mut at = heads[0].end;
+    let mut at = (manifest.producer_bytes + manifest.epoch_bytes) as usize;
+    let mut heads: Vec<_> = std::iter::once(0..at).collect();
     while at < all.len() {
         heads.push(at..at + 16);
         at += frame_len(&all[at..]).unwrap();

@@ -56,7 +56,11 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
             }
         } else if BELOW_BROKER.iter().any(|prefix| source.path.starts_with(prefix)) {
             let timers = has_timers_of_the_runtime(source);
-            let banned = AMBIENT.iter().filter(|(call, _)| !(timers && *call == "Instant::now"));
+            let named_by_openraft =
+                code.contains("fn thread_rng()") || code.contains("TokioRuntime::thread_rng");
+            let banned = AMBIENT.iter().filter(|(call, _)| {
+                !(timers && *call == "Instant::now" || named_by_openraft && *call == "thread_rng")
+            });
             ban(&banned.copied().collect::<Vec<_>>());
         }
         if !is_test && !prints_for_a_living(&source.path) {
