@@ -59,5 +59,7 @@ fn a_reader_of_a_group_outlives_its_coordinator() {
     assert_eq!(lines.next().unwrap().unwrap(), "before");
     cluster.kill(coordinator(&bootstrap, "g"));
     cluster.produce("t", 0, &[(b"", b"after")]).unwrap();
-    assert_eq!(lines.next().expect("it goes on").unwrap(), "after");
+    // What was not committed may come once more: a group's reader has everything at least once.
+    let mut rest = lines.map(Result::unwrap).skip_while(|line| line == "before");
+    assert_eq!(rest.next().as_deref(), Some("after"), "it goes on");
 }
