@@ -108,6 +108,15 @@ impl Membership {
                     return Ok(());
                 }
             }
+            // A founder that lost its disk knows nobody but its former self: those it lists are asked, too.
+            let listed = services.configuration().broker.node.quorum.addresses();
+            for address in listed.iter().filter(|address| **address != follower.address) {
+                let body = bytes::Bytes::from(order.clone());
+                let called = cluster.peers.call_at(address, super::ORDER, body, ORDER_WITHIN).await;
+                if called.is_ok() {
+                    return Ok(());
+                }
+            }
             self.hopeless(services, &mut hopeless)?;
             waiting(services, &mut said, "no controller lets this node follow the metadata yet");
             pause(services, RETRY_EVERY).await;
@@ -235,9 +244,10 @@ fn waiting(services: &Services, said: &mut MonoTime, text: &str) {
     if now.since(*said) > SAY_EVERY {
         *said = now;
         let problems = services.cluster().map(|cluster| cluster.peers.problems());
-        let problems: Vec<String> =
-            problems.unwrap_or_default().iter().map(ToString::to_string).collect();
-        tracing::warn!("{text}; {}", problems.join("; "));
+        let known = problems.unwrap_or_default();
+        let all: Vec<String> =
+            std::iter::once(text.to_owned()).chain(known.iter().map(ToString::to_string)).collect();
+        tracing::warn!("{}", all.join("; "));
     }
 }
 

@@ -173,6 +173,33 @@ async fn one_node_grows_into_three_voters_and_shrinks_again() {
 }
 
 #[tokio::test]
+async fn a_founder_that_was_emptied_finds_those_it_is_told_of() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = |name: &str| data.path().join(name);
+    let (founders, seconds) = (free_address(), free_address());
+    let first = node(1, &founders, &founders, &dir("1")).await;
+    let second = node(2, &seconds, &founders, &dir("2")).await;
+    let cluster_id = first.cluster_id().to_owned();
+    let at = second.address_of(1).to_owned();
+    let (voters, _) = quorum(&at);
+    assert_eq!(add(&at, &cluster_id, &observer(&at, 2)), 0);
+    until("the founder to go", || (remove(&at, &voters[0]) == 0).then_some(()));
+    until("one voter", || (nodes(&quorum(&at).0) == [2]).then_some(()));
+    first.stop();
+    std::fs::remove_dir_all(dir("1")).unwrap();
+
+    // Those who voted first are all that the cluster's card names: it was the only one.
+    let (list, home) = (format!("{founders},{seconds}"), dir("1"));
+    let start = node(1, &founders, &list, &home);
+    let first = tokio::time::timeout(Duration::from_secs(60), start).await.expect("it is let in");
+    assert_eq!(first.cluster_id(), cluster_id);
+    let fresh = observer(&at, 1);
+    assert_ne!(fresh.1, voters[0].1);
+    assert_eq!(add(&at, &cluster_id, &fresh), 0);
+    assert_eq!(nodes(&quorum(&at).0), [1, 2]);
+}
+
+#[tokio::test]
 async fn an_emptied_disk_has_no_vote_until_it_is_let_in_for_its_former_self() {
     let mut cluster = TestCluster::builder().brokers(3).disk().start().await.unwrap();
     let cluster_id = cluster.cluster_id().to_owned();
