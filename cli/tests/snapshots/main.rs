@@ -55,11 +55,6 @@ fn records() {
     session.feed("produce snap-r -k :", "no separator\n");
     session.feed("produce snap-r -p 7", "x\n");
     session.feed("produce snap-r --format json", "not json\n");
-    session.run("topic create snap-t:1 -c max.message.bytes=200");
-    let too_large = format!("fits\n{}\nfits\nfits\n", "x".repeat(300));
-    session.feed("produce snap-t -X batch.size=1 -X acks=1", &too_large);
-    session.run("consume snap-t -e");
-    session.run("topic delete snap-t --yes");
     session.run("consume snap-r -e");
     session.run("consume snap-r -e -f '%t/%p/%o %k=%v %h %s\\n'");
     session.run("consume snap-r -e --format json");
