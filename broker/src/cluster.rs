@@ -28,8 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_coordinator::metadata::{MetadataImage, NO_LEADER, PartitionImage};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId};
+use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
+use ottla_replication::leadership::Claim;
 use ottla_replication::peer::{ControlKind, PeerError, Peers};
 use ottla_replication::raft::{Group, GroupId};
 use tokio::sync::watch;
@@ -171,10 +173,7 @@ impl Cluster {
     }
 
     /// Who leads a partition with several replicas, as far as is known here.
-    pub(crate) fn leadership(
-        &self,
-        group: &GroupId,
-    ) -> Option<ottla_replication::leadership::Claim> {
+    pub(crate) fn leadership(&self, group: &GroupId) -> Option<Claim> {
         self.peers.leaderships().leader(group)
     }
 }
@@ -209,11 +208,11 @@ pub(crate) struct PartitionView {
 /// what leaders say of themselves where it has several.
 pub(crate) fn view(
     services: &Services,
-    topic: ottla_protocol::model::Uuid,
+    topic: Uuid,
     partition: PartitionId,
-    image: &ottla_coordinator::metadata::PartitionImage,
+    image: &PartitionImage,
 ) -> PartitionView {
-    let led = (image.leader != ottla_coordinator::metadata::NO_LEADER).then_some(image.leader);
+    let led = (image.leader != NO_LEADER).then_some(image.leader);
     let from_image =
         PartitionView { leader: led, epoch: image.leader_epoch, isr: image.isr.clone() };
     let Some(cluster) = services.cluster() else { return from_image };
@@ -222,11 +221,10 @@ pub(crate) fn view(
     }
     let group = GroupId { topic, partition };
     match cluster.leadership(&group) {
-        Some(mut claim) => {
-            let image = services.metadata.image();
-            let fenced = |node: NodeId| image.broker(node).is_none_or(|broker| broker.fenced);
-            claim.isr.retain(|node| *node == claim.leader || !fenced(*node));
-            PartitionView { leader: Some(claim.leader), epoch: claim.epoch, isr: claim.isr }
+        Some(claim) => {
+            let brokers = services.metadata.image();
+            let isr = in_sync_of(&claim, &brokers).collect();
+            PartitionView { leader: Some(claim.leader), epoch: claim.epoch, isr }
         }
         None => {
             let last = cluster.peers.leaderships().last_claim(&group);
@@ -240,7 +238,7 @@ pub(crate) fn view(
 /// The leader of a partition that a client asked the wrong broker for, as answers carry it (KIP-951).
 pub(crate) fn current_leader(
     services: &Services,
-    topic: ottla_protocol::model::Uuid,
+    topic: Uuid,
     partition: i32,
 ) -> Option<PartitionView> {
     services.cluster()?;
@@ -251,11 +249,7 @@ pub(crate) fn current_leader(
 }
 
 /// How many replicas of a partition are in sync, as [`view`] has them; without a copy, for every batch asks.
-pub(crate) fn in_sync(
-    services: &Services,
-    topic: ottla_protocol::model::Uuid,
-    partition: i32,
-) -> Option<usize> {
+pub(crate) fn in_sync(services: &Services, topic: Uuid, partition: i32) -> Option<usize> {
     let cluster = services.cluster()?;
     let image = services.metadata.image();
     let partition = PartitionId(partition);
@@ -264,11 +258,16 @@ pub(crate) fn in_sync(
         return Some(state.isr.len());
     }
     let group = GroupId { topic, partition };
-    let counted = |claim: Option<&ottla_replication::leadership::Claim>| {
-        let claim = claim?;
-        let fenced = |node: &NodeId| image.broker(*node).is_none_or(|broker| broker.fenced);
-        let in_sync = claim.isr.iter().filter(|node| **node == claim.leader || !fenced(node));
-        Some(in_sync.count())
-    };
+    let counted = |claim: Option<&Claim>| Some(in_sync_of(claim?, &image).count());
     Some(cluster.peers.leaderships().look(&group, counted).unwrap_or(state.isr.len()))
+}
+
+/// The replicas that a leader has in sync, without those whose broker is fenced: it may not have noticed
+/// their end yet. The leader itself speaks, so it is there.
+fn in_sync_of<'a>(
+    claim: &'a Claim,
+    brokers: &'a MetadataImage,
+) -> impl Iterator<Item = NodeId> + 'a {
+    let lives = |node: &NodeId| brokers.broker(*node).is_some_and(|broker| !broker.fenced);
+    claim.isr.iter().copied().filter(move |node| *node == claim.leader || lives(node))
 }

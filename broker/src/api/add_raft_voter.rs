@@ -26,10 +26,7 @@ impl ApiHandler for AddRaftVoter {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: AddRaftVoterRequest) -> Reply<AddRaftVoterResponse> {
-        if let Some(code) = ctx.refused {
-            return Reply::message(answer(code, None));
-        }
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let millis = u64::try_from(request.timeout_ms).unwrap_or(0);
         let listeners = request.listeners.iter().map(|listener| {
             let host = &*listener.host;
@@ -44,7 +41,10 @@ impl ApiHandler for AddRaftVoter {
             answer: if request.ack_when_committed { When::Committed } else { When::Begun },
         };
         Reply::staged(async move {
-            let (code, message) = outcome(voters::add(&services, addition).await);
+            let (code, message) = match controller.reached() {
+                Ok(services) => outcome(voters::add(services, addition).await),
+                Err(code) => (code, None),
+            };
             answer(code, message)
         })
     }

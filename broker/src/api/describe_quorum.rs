@@ -19,6 +19,7 @@ use ottla_replication::raft::ReplicaId;
 
 use super::handler::{ApiHandler, Reply, RequestContext, Route};
 use super::wire;
+use crate::cluster::addresses::preferred;
 use crate::cluster::{self, Cluster};
 use crate::metadata_service::METADATA_TOPIC;
 
@@ -35,7 +36,7 @@ impl ApiHandler for DescribeQuorum {
         ctx: &RequestContext,
         request: DescribeQuorumRequest,
     ) -> Reply<DescribeQuorumResponse> {
-        if let Some(code) = ctx.refused {
+        if let Err(code) = ctx.controller().reached() {
             return Reply::message(DescribeQuorumResponse::default().with_error_code(code.code()));
         }
         // As Kafka: either exactly the one partition that has a quorum, or unknown partitions.
@@ -77,7 +78,7 @@ fn unknown(index: i32) -> PartitionData {
         .with_error_message(Some(wire::text(wire::UNKNOWN_TOPIC)))
 }
 
-/// Where controllers are.
+/// Where controllers are, as their peers reach them.
 fn nodes(ctx: &RequestContext) -> Vec<Node> {
     let Some(cluster) = ctx.services.cluster() else {
         return vec![Node::default().with_node_id(BrokerId(ctx.services.node_id.0))];
@@ -87,8 +88,7 @@ fn nodes(ctx: &RequestContext) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for voter in cluster.metadata.membership().voter_ids() {
         let registered = image.broker(voter.node).and_then(|broker| {
-            let ends = &broker.registration.endpoints;
-            let end = ends.iter().find(|end| names.contains(&end.listener))?;
+            let end = preferred(&names, &broker.registration.endpoints)?;
             Some((end.listener.clone(), end.host.clone(), end.port))
         });
         // A node that only votes is no broker.

@@ -110,7 +110,8 @@ pub(crate) struct RequestContext {
     pub now: Now,
     /// The broker that the client is connected to: this one, unless the request was passed on.
     pub through: NodeId,
-    /// Set where no controller answered: the request is to be answered with this, in its own shape.
+    /// Set where no controller answered: the request is to be answered with this, in its own shape
+    /// (handlers ask [`Self::controller`]).
     pub refused: Option<ErrorCode>,
 }
 
@@ -118,6 +119,18 @@ impl RequestContext {
     /// Who carries out changes of metadata.
     pub(crate) fn controller(&self) -> ActiveController {
         ActiveController { services: Arc::clone(&self.services), refused: self.refused }
+    }
+
+    /// Those of `nodes` that the client may talk to, as it reaches them: what answers carry beside a new
+    /// leader's id (KIP-951).
+    pub(crate) fn brokers_among(&self, nodes: &BTreeSet<NodeId>) -> Vec<BrokerAddress> {
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let image = self.services.metadata.image();
+        let mut brokers = self.services.endpoints.brokers_for(&self.connection, &image);
+        brokers.retain(|broker| nodes.contains(&broker.id));
+        brokers
     }
 }
 
@@ -138,24 +151,15 @@ impl ActiveController {
         C: Command + Send + 'static,
         C::Reply: Send + 'static,
     {
-        match self.refused {
-            Some(code) => Err(code),
-            None => MetadataService::submit(&self.services, command).await,
-        }
+        MetadataService::submit(self.reached()?, command).await
     }
-}
 
-impl RequestContext {
-    /// Those of `nodes` that the client may talk to, as it reaches them: what answers carry beside a new
-    /// leader's id (KIP-951).
-    pub(crate) fn brokers_among(&self, nodes: &BTreeSet<NodeId>) -> Vec<BrokerAddress> {
-        if nodes.is_empty() {
-            return Vec::new();
-        }
-        let image = self.services.metadata.image();
-        let mut brokers = self.services.endpoints.brokers_for(&self.connection, &image);
-        brokers.retain(|broker| nodes.contains(&broker.id));
-        brokers
+    /// This node's services, to act for the controller with.
+    ///
+    /// # Errors
+    /// The code to answer with, where there is no controller.
+    pub(crate) fn reached(&self) -> Result<&Arc<Services>, ErrorCode> {
+        self.refused.map_or(Ok(&self.services), Err)
     }
 }
 

@@ -27,15 +27,15 @@ impl ApiHandler for RemoveRaftVoter {
         ctx: &RequestContext,
         request: RemoveRaftVoterRequest,
     ) -> Reply<RemoveRaftVoterResponse> {
-        if let Some(code) = ctx.refused {
-            return Reply::message(answer(code, None));
-        }
-        let services = ctx.services.clone();
+        let controller = ctx.controller();
         let node = NodeId(request.voter_id);
         let key = VoterKey { node, directory: request.voter_directory_id };
         Reply::staged(async move {
-            let removed = voters::remove(&services, key, request.cluster_id.as_deref()).await;
-            let (code, message) = outcome(removed);
+            let cluster_id = request.cluster_id.as_deref();
+            let (code, message) = match controller.reached() {
+                Ok(services) => outcome(voters::remove(services, key, cluster_id).await),
+                Err(code) => (code, None),
+            };
             answer(code, message)
         })
     }

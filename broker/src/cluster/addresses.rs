@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ottla_config::quorum::QuorumConfig;
 use ottla_coordinator::forming::Formation;
-use ottla_coordinator::metadata::MetadataImage;
+use ottla_coordinator::metadata::{Endpoint, MetadataImage};
 use ottla_protocol::model::NodeId;
 use ottla_replication::peer::AddressBook;
 use parking_lot::RwLock;
@@ -58,10 +58,7 @@ impl Addresses {
         let mut registered = BTreeMap::new();
         for broker in image.brokers() {
             let of = &broker.registration;
-            let end = self
-                .listeners
-                .iter()
-                .find_map(|name| of.endpoints.iter().find(|end| end.listener == *name));
+            let end = preferred(&self.listeners, &of.endpoints);
             // An address that means "every interface" says nothing to others.
             let usable = end.filter(|end| {
                 !end.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
@@ -78,6 +75,14 @@ impl Addresses {
         sources.registered = registered;
         changed
     }
+}
+
+/// Where peers reach a broker: its endpoint of the first of `listeners` that it has.
+pub(crate) fn preferred<'a>(
+    listeners: &[String],
+    endpoints: &'a [Endpoint],
+) -> Option<&'a Endpoint> {
+    listeners.iter().find_map(|name| endpoints.iter().find(|end| end.listener == *name))
 }
 
 impl AddressBook for Addresses {
