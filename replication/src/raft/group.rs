@@ -13,10 +13,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::impls::EmptyNode;
 use openraft::network::{NetSnapshot, RaftNetworkFactory};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
-};
+use openraft::raft::VoteResponse;
 use openraft::{ChangeMembers, Config, SnapshotPolicy};
 use ottla_protocol::model::{MonoTime, NodeId, Offset};
 use parking_lot::Mutex;
@@ -27,8 +24,8 @@ use super::journal::{Point, Record};
 use super::log_store::LogStore;
 use super::pump::Pump;
 use super::{
-    Batch, GroupId, Journal, Leadership, LeadershipListener, Membership, Payload, Proposal, Raft,
-    ReplicaId, SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote, check_batch,
+    Batch, GroupId, Journal, Leadership, LeadershipListener, Membership, Proposal, Raft, ReplicaId,
+    SnapshotContent, StateMachine, StoredMembership, TypeConfig, Vote,
 };
 use crate::partition::Partition;
 use crate::peer::GroupNetwork;
@@ -530,66 +527,6 @@ impl Group {
         }
     }
 
-    /// Appends what a leader sent. The future's first poll hands it to the group.
-    ///
-    /// # Errors
-    /// The group has stopped, or a batch came damaged: then nothing was appended.
-    pub async fn append_entries(
-        &self,
-        request: AppendEntriesRequest<TypeConfig>,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, GroupError> {
-        for entry in &request.entries {
-            if let Payload::Batch(Batch::Received(bytes)) = &entry.payload {
-                check_batch(bytes, entry.term.term)?;
-            }
-        }
-        self.raft.append_entries(request).await.map_err(|error| self.ended(&error))
-    }
-
-    /// # Errors
-    /// The group has stopped.
-    pub async fn vote(
-        &self,
-        request: VoteRequest<TypeConfig>,
-    ) -> Result<VoteResponse<TypeConfig>, GroupError> {
-        if let Some(refusal) = self.no_vote(request.vote) {
-            return Ok(refusal);
-        }
-        self.raft.vote(request).await.map_err(|error| self.ended(&error))
-    }
-
-    /// # Errors
-    /// The group has stopped.
-    pub async fn pre_vote(
-        &self,
-        request: VoteRequest<TypeConfig>,
-    ) -> Result<VoteResponse<TypeConfig>, GroupError> {
-        if let Some(refusal) = self.no_vote(request.vote) {
-            return Ok(refusal);
-        }
-        self.raft.pre_vote(request).await.map_err(|error| self.ended(&error))
-    }
-
-    /// # Errors
-    /// The group has stopped.
-    pub async fn handle_transfer(
-        &self,
-        request: TransferLeaderRequest<TypeConfig>,
-    ) -> Result<TransferLeaderResponse<TypeConfig>, GroupError> {
-        if !self.log.may_vote() {
-            let text = "this replica has to get back what it lost before it may lead".to_owned();
-            return Err(GroupError::Refused(self.id(), text));
-        }
-        self.raft.handle_transfer_leader(request).await.map_err(|error| self.stopped(&error))
-    }
-
-    /// A node can be reached again: what waits to be sent to its replicas is sent now.
-    pub async fn retry(&self, replicas: Vec<ReplicaId>) {
-        if let Err(error) = self.raft.trigger().reset_backoff(replicas).await {
-            tracing::debug!(group = %self.id(), %error, "no retry");
-        }
-    }
-
     /// Ends the instance. Everything that was durable is there when the group is started again.
     pub async fn stop(&self) {
         self.pump.close();
@@ -650,10 +587,6 @@ impl Group {
 
     fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {
         GroupError::Stopped(self.id(), error.to_string())
-    }
-
-    fn ended(&self, error: &RaftError<TypeConfig>) -> GroupError {
-        self.stopped(error)
     }
 
     fn refused(&self, error: &impl std::fmt::Display) -> GroupError {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::partition::group::GroupLogEvents;
 use crate::partition::{Partition, PartitionError};
-use recovery::{Rebuilt, cut_damage, distrust, empty_if_short, rebuild};
+use recovery::Returning;
 
 /// Who leads a group, as one replica knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,42 +155,13 @@ impl GroupLog {
             return Err(PartitionError::Offline(partition.name().clone()).into());
         }
         super::installing::resume(id, &partition, &journal).await?;
-        let mut records = match journal.group(id) {
+        let records = match journal.group(id) {
             Some(records) => records,
             None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
             None => GroupRecords::default(),
         };
-        if records.away {
-            // It was removed from here, and comes back with what its leader sends.
-            partition.restart_log(Offset::ZERO, clock())?;
-            journal.commit(&[Record::Truncate(id, 0)]).await?;
-            records.away = false;
-        }
-        cut_damage(id, &partition, &journal, &mut records, clock()).await?;
-        empty_if_short(id, &partition, &journal, &mut records, clock()).await?;
-        let mut rebuilt = rebuild(&partition, &records)?;
-        if let Rebuilt::Broken { at, why } = rebuilt {
-            distrust(id, &journal, &mut records, &why).await?;
-            // What does not fit may follow from a batch before it that is not as it was written.
-            let from = records.purged.as_ref().map_or(Offset::ZERO, |(point, _)| point.end);
-            let bad = partition.inspect(|log, _| log.first_damage(from))??;
-            let at = bad.map_or(at, |bad| bad.min(at)).max(from);
-            partition.cut_damage(at, clock())?;
-            // Nothing of the journal that stands behind the cut is of use.
-            records.recordless.retain(|_, entry| entry.follows <= at);
-            rebuilt = rebuild(&partition, &records)?;
-        }
-        let (map, lost) = match rebuilt {
-            Rebuilt::Whole(map, lost) => (map, lost),
-            Rebuilt::Broken { why, .. } => return Err(RecoverError::Broken(why)),
-        };
-        let anchors_lost = records.anchors.last_key_value().is_some_and(|(i, _)| *i >= map.next());
-        if lost.is_some() || anchors_lost {
-            let synced = Record::Synced(id, records.synced.min(map.end()));
-            journal.commit(&[Record::Truncate(id, map.next()), synced]).await?;
-            records = journal.group(id).unwrap_or_default();
-        }
         let seat = Seat { id, me, partition, journal, clock };
+        let (map, records) = Returning { seat: &seat, records }.agree().await?;
         let log = Self::assemble(seat, map, &records);
         log.partition.trim(records.log_start)?;
         Ok(log)

@@ -63,6 +63,8 @@ impl GroupRpc for Group {
         nodes
     }
 
+    /// The future's first poll hands the entries to the instance. A batch that came damaged is
+    /// refused, with all that came beside it.
     fn append_entries(
         &self,
         request: AppendEntriesRequest<TypeConfig>,

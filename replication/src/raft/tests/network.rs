@@ -15,7 +15,7 @@ use openraft::raft::{
 use ottla_protocol::records::BatchHeader;
 use parking_lot::Mutex;
 
-use crate::peer::{GroupRpc, IncomingSnapshot, SnapshotSource};
+use crate::peer::{GroupFault, GroupRpc, IncomingSnapshot, SnapshotSource};
 use crate::raft::group_log::epoch_of;
 use crate::raft::{
     Batch, Entry, Group, Payload, ReplicaId, Snapshot, SnapshotContent, TypeConfig, Vote,
@@ -184,7 +184,7 @@ impl Link {
 
     async fn call<T, F>(&self, act: impl Fn(Arc<Group>) -> F) -> Result<T, RPCError<TypeConfig>>
     where
-        F: Future<Output = Result<T, crate::raft::GroupError>>,
+        F: Future<Output = Result<T, GroupFault>>,
     {
         self.net.carry(self.from, self.to).await.map_err(|error| unreachable(&error))?;
         let group = self.net.at(self.to).map_err(|error| unreachable(&error))?;
@@ -289,7 +289,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         self.call(|group| {
             let request = request.clone();
-            async move { group.handle_transfer(request).await }
+            async move { group.transfer_leader(request).await }
         })
         .await
     }

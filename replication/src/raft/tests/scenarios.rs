@@ -10,6 +10,7 @@ use ottla_storage::LogSettings;
 
 use super::cluster::{Cluster, batch, replica, simulate, submit};
 use crate::partition::{Outcome, Until};
+use crate::peer::GroupRpc;
 use crate::raft::Vote;
 use crate::raft::defects::Defect;
 
