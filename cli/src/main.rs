@@ -23,6 +23,8 @@ mod log;
 mod output;
 mod partition;
 mod position;
+#[cfg(target_os = "linux")]
+mod powers;
 mod produce;
 mod progress;
 mod record;

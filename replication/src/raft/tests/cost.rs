@@ -19,10 +19,14 @@ fn an_idle_replica_costs_a_bounded_number_of_tasks_and_bytes() {
         let mut groups: Vec<Arc<Group>> = Vec::new();
         let net = Net::new(1);
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+        let process = resident();
         let mut before = (0, 0);
         for index in 0..GROUPS + 10 {
             if index == 10 {
                 before = (resident(), tasks());
+                // What the first group brings for all: openraft's own histograms would be 26 MB.
+                let first = before.0.saturating_sub(process);
+                assert!(first <= 16 << 20, "{first} bytes for the first groups");
             }
             let parts = super::suite::parts();
             let me = parts.replica;
@@ -36,6 +40,7 @@ fn an_idle_replica_costs_a_bounded_number_of_tasks_and_bytes() {
         );
         // openraft's own: the core, the state machine, and what they wait in.
         assert!(tasks <= 6, "{tasks} tasks");
-        assert!(bytes <= 128 << 10, "{bytes} bytes");
+        // 58 KB alone; other tests of this process take memory meanwhile.
+        assert!(bytes <= 96 << 10, "{bytes} bytes");
     });
 }
