@@ -131,6 +131,24 @@ impl Cluster {
         order: &Order,
         within: Duration,
     ) -> Result<OrderAnswer, ErrorCode> {
+        let Done { offset, answer } = self.pass_on(services, order, within).await?;
+        // What is refused changes nothing that could be waited for.
+        if !matches!(answer, OrderAnswer::Refused { .. }) {
+            services.metadata.applied(Offset(offset)).await;
+        }
+        Ok(answer)
+    }
+
+    /// As [`Self::order`], without the wait: this broker may have much to apply, and lives meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::order`].
+    pub(crate) async fn pass_on(
+        &self,
+        services: &Arc<Services>,
+        order: &Order,
+        within: Duration,
+    ) -> Result<Done, ErrorCode> {
         let deadline = services.clock.now().mono.plus(within);
         let body = Bytes::from(serde_json::to_vec(order).unwrap_or_default());
         loop {
@@ -151,12 +169,7 @@ impl Cluster {
                 _ => Err(ErrorCode::NotController),
             };
             let error = match done {
-                // What is refused changes nothing that could be waited for.
-                Ok(Done { answer: answer @ OrderAnswer::Refused { .. }, .. }) => return Ok(answer),
-                Ok(Done { offset, answer }) => {
-                    services.metadata.applied(Offset(offset)).await;
-                    return Ok(answer);
-                }
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let now = services.clock.now().mono;

@@ -26,8 +26,9 @@ use crate::services::Services;
 
 /// How long a client is kept waiting for a controller (Kafka's channel named "forwarding").
 const WITHIN: Duration = Duration::from_secs(60);
-/// For one attempt.
-const CALL_MAX: Duration = Duration::from_secs(10);
+/// For one attempt: longer than a controller takes for any request (AddRaftVoter: 20 s), because one that is
+/// given up here is made again.
+const CALL_MAX: Duration = Duration::from_secs(25);
 const ATTEMPT_EVERY: Duration = Duration::from_millis(20);
 
 /// Who asked what, beside the body.

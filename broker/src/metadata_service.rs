@@ -20,7 +20,7 @@ use ottla_coordinator::metadata::{
     MetadataRecord, RecordError, RegisterBroker,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{Now, Offset};
+use ottla_protocol::model::{MonoTime, Now, Offset};
 use ottla_replication::partition::{Copies, Partition, PartitionError};
 use ottla_replication::raft::Group;
 use ottla_replication::replicas::{History, OpenError, Replicas};
@@ -41,6 +41,8 @@ const LOG_PER_SNAPSHOT: usize = 4;
 const SHORT_LOG: usize = 2_000;
 /// For what a client waits for.
 const ORDER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a command of a broker itself may take before it is made again.
+const COMMAND_MAX: Duration = Duration::from_secs(10);
 
 /// Why the metadata could not be loaded or changed.
 #[derive(Debug, thiserror::Error)]
@@ -201,10 +203,10 @@ impl MetadataService {
         self.commit(services, &records, now).await
     }
 
-    /// Carries out a command. Runs to its end even if the caller goes away.
+    /// Carries out a command of this broker's own, in the time that such a one may take.
     ///
     /// # Errors
-    /// `KafkaStorageError` when the records cannot be made durable.
+    /// As [`Self::submit_until`].
     pub(crate) async fn submit<C>(
         services: &Arc<Services>,
         command: C,
@@ -213,35 +215,66 @@ impl MetadataService {
         C: Command + Send + 'static,
         C::Reply: Send + 'static,
     {
-        let services = Arc::clone(services);
-        let task = tokio::spawn(async move {
-            let metadata = &services.metadata;
-            let _turn = metadata.turn.lock().await;
-            if let Some(group) = metadata.group.get() {
-                if !group.leadership().here {
-                    return Err(ErrorCode::NotController);
-                }
-                // Everything before this term is committed: decisions see all of it.
-                if let Err(error) = metadata.catch_up(&services).await {
-                    tracing::error!(%error, "metadata is not applied");
-                    return Err(ErrorCode::KafkaStorageError);
-                }
+        let deadline = services.clock.now().mono.plus(COMMAND_MAX);
+        Self::submit_until(services, command, deadline).await
+    }
+
+    /// Carries out a command. Once begun it runs to its end, even if the caller goes away.
+    ///
+    /// # Errors
+    /// `KafkaStorageError` when the records cannot be made durable; `RequestTimedOut` at the deadline: a
+    /// command that had begun may still be carried out, one that had not is not.
+    pub(crate) async fn submit_until<C>(
+        services: &Arc<Services>,
+        command: C,
+        deadline: MonoTime,
+    ) -> Result<C::Reply, ErrorCode>
+    where
+        C: Command + Send + 'static,
+        C::Reply: Send + 'static,
+    {
+        let carried_out = tokio::spawn(Self::carry_out(Arc::clone(services), command, deadline));
+        tokio::select! {
+            biased;
+            done = carried_out => done.unwrap_or(Err(ErrorCode::UnknownServerError)),
+            () = services.clock.sleep_until(deadline) => Err(ErrorCode::RequestTimedOut),
+        }
+    }
+
+    async fn carry_out<C: Command>(
+        services: Arc<Services>,
+        command: C,
+        deadline: MonoTime,
+    ) -> Result<C::Reply, ErrorCode> {
+        let metadata = &services.metadata;
+        let _turn = metadata.turn.lock().await;
+        // Who asked was told that it is not done: a controller that was cut off does not do it later.
+        if services.clock.now().mono >= deadline {
+            return Err(ErrorCode::RequestTimedOut);
+        }
+        if let Some(group) = metadata.group.get() {
+            if !group.leadership().here {
+                return Err(ErrorCode::NotController);
             }
-            let decision = metadata.decide(&services, &metadata.image(), command);
-            if decision.records.is_empty() {
-                return Ok(decision.reply);
+            // Everything before this term is committed: decisions see all of it.
+            if let Err(error) = metadata.catch_up(&services).await {
+                tracing::error!(%error, "metadata is not applied");
+                return Err(ErrorCode::KafkaStorageError);
             }
-            let now = services.clock.now();
-            match metadata.commit(&services, &decision.records, now).await {
-                Ok(()) => Ok(decision.reply),
-                Err(MetadataError::NotController) => Err(ErrorCode::NotController),
-                Err(error) => {
-                    tracing::error!(%error, "metadata change failed");
-                    Err(ErrorCode::KafkaStorageError)
-                }
+        }
+        let decision = metadata.decide(&services, &metadata.image(), command);
+        if decision.records.is_empty() {
+            return Ok(decision.reply);
+        }
+        let now = services.clock.now();
+        match metadata.commit(&services, &decision.records, now).await {
+            Ok(()) => Ok(decision.reply),
+            Err(MetadataError::NotController) => Err(ErrorCode::NotController),
+            Err(error) => {
+                tracing::error!(%error, "metadata change failed");
+                Err(ErrorCode::KafkaStorageError)
             }
-        });
-        task.await.unwrap_or(Err(ErrorCode::UnknownServerError))
+        }
     }
 
     fn decide<C: Command>(
@@ -401,3 +434,6 @@ impl Startup<'_> {
         self.decide(activate)?.map_err(MetadataError::Register)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl ApiHandler for AlterPartitionReassignments {
         ctx: &RequestContext,
         request: AlterPartitionReassignmentsRequest,
     ) -> Reply<AlterPartitionReassignmentsResponse> {
-        let controller = ctx.controller();
+        let controller = ctx.controller().within(ctx.now, request.timeout_ms);
         let allowed = ctx.version < FACTOR_CHANGE_FROM || request.allow_replication_factor_change;
         let topics = request
             .topics

@@ -27,7 +27,7 @@ impl ApiHandler for CreatePartitions {
         ctx: &RequestContext,
         request: CreatePartitionsRequest,
     ) -> Reply<CreatePartitionsResponse> {
-        let controller = ctx.controller();
+        let controller = ctx.controller().within(ctx.now, request.timeout_ms);
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let command = CreatePartitionsCommand {
             topics: request.topics.into_iter().map(grown).collect(),

@@ -29,7 +29,7 @@ impl ApiHandler for CreateTopics {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
-        let controller = ctx.controller();
+        let controller = ctx.controller().within(ctx.now, request.timeout_ms);
         let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let command = CreateTopicsCommand {
             topics: request.topics.into_iter().map(new_topic).collect(),

@@ -28,7 +28,8 @@ impl ApiHandler for DeleteTopics {
     const ROUTE: Route = Route::Controller;
 
     fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -> Reply<DeleteTopicsResponse> {
-        let (controller, version) = (ctx.controller(), ctx.version);
+        let controller = ctx.controller().within(ctx.now, request.timeout_ms);
+        let version = ctx.version;
         let names = request.topic_names.iter().map(|name| DoomedTopic::by_name(name.to_string()));
         let states = request.topics.iter().map(|topic| DoomedTopic {
             name: topic.name.as_ref().map(|name| name.to_string()),

@@ -14,17 +14,21 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
 use ottla_coordinator::metadata::Command;
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{NodeId, Now};
+use ottla_protocol::model::{MonoTime, NodeId, Now};
 
 use crate::endpoints::BrokerAddress;
 use crate::metadata_service::MetadataService;
 use crate::net::response::{Bulk, ResponseFrame};
 use crate::services::Services;
+
+/// How long a change of metadata may take for a client that sets no limit of its own.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
 
 /// The response type that belongs to a handler's request type.
 pub(crate) type ResponseOf<H> = <<H as ApiHandler>::Request as Request>::Response;
@@ -118,7 +122,8 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     /// Who carries out changes of metadata.
     pub(crate) fn controller(&self) -> ActiveController {
-        ActiveController { services: Arc::clone(&self.services), refused: self.refused }
+        let deadline = self.now.mono.plus(REQUEST_MAX);
+        ActiveController { services: Arc::clone(&self.services), refused: self.refused, deadline }
     }
 
     /// Those of `nodes` that the client may talk to, as it reaches them: what answers carry beside a new
@@ -139,9 +144,20 @@ impl RequestContext {
 pub(crate) struct ActiveController {
     services: Arc<Services>,
     refused: Option<ErrorCode>,
+    deadline: MonoTime,
 }
 
 impl ActiveController {
+    /// With the time that the request itself allows. Without one (librdkafka sends 0 unless it is told
+    /// otherwise) the general limit stays.
+    #[must_use]
+    pub(crate) fn within(mut self, now: Now, timeout_ms: i32) -> Self {
+        if let Ok(millis @ 1..) = u64::try_from(timeout_ms) {
+            self.deadline = self.deadline.min(now.mono.plus(Duration::from_millis(millis)));
+        }
+        self
+    }
+
     /// Carries out a command.
     ///
     /// # Errors
@@ -151,7 +167,7 @@ impl ActiveController {
         C: Command + Send + 'static,
         C::Reply: Send + 'static,
     {
-        MetadataService::submit(self.reached()?, command).await
+        MetadataService::submit_until(self.reached()?, command, self.deadline).await
     }
 
     /// This node's services, to act for the controller with.

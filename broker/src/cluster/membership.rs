@@ -152,6 +152,9 @@ impl Membership {
                     waiting(services, &mut said, text);
                 }
             }
+            if services.is_draining() {
+                return Ok(());
+            }
             pause(services, RETRY_EVERY).await;
         }
     }
@@ -183,7 +186,8 @@ impl Membership {
             applied: services.metadata.image().end().0,
             stopping,
         };
-        cluster.order(services, &Order::Beat(beat), Duration::from_secs(1)).await.ok()
+        let heard = cluster.pass_on(services, &Order::Beat(beat), Duration::from_secs(1)).await;
+        heard.ok().map(|done| done.answer)
     }
 
     /// Keeps the session alive until the broker stops.

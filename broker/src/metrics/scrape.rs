@@ -110,7 +110,9 @@ impl BrokerState {
         }
         let name = "kafka_consumergroup_current_offset";
         family(encoder, name, "Committed offset of a group", &offsets)?;
-        let help = "Records between a group's committed offset and the end";
+        // A group's coordinator is one broker, the leader of what it reads may be another.
+        let help = "Records between a group's committed offset and the end, as this broker's replica of the \
+                    partition knows it; not told where this broker has none";
         family(encoder, "kafka_consumergroup_lag", help, &lags)
     }
 }
