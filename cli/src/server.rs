@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use futures_util::future::{join_all, select_all};
+use futures_util::future::{join_all, select_all, try_join_all};
 use ottla_broker::host::Host;
 use ottla_broker::{Broker, BrokerOptions, StartError, Storage};
 use ottla_replication::replicas::OpenError;
@@ -133,7 +133,8 @@ fn serve_until_stopped(
         let mut stop = lifetime::Stop::listen(parent)
             .map_err(|error| vec![Failure::new("SIGNALS", error.to_string(), Exit::ItemFailed)])?;
         // All at once: brokers that form a cluster wait for each other, and may be told to stop meanwhile.
-        let starting = join_all(configured.iter().map(|one| Broker::start(options(one))));
+        // What one of them says of its failure ends the wait of the others.
+        let starting = try_join_all(configured.iter().map(|one| Broker::start(options(one))));
         let started = tokio::select! {
             started = starting => started,
             reason = stop.first() => {
@@ -141,22 +142,29 @@ fn serve_until_stopped(
                 return Ok(Exit::Ok);
             }
         };
-        let brokers = started.into_iter().collect::<Result<Vec<_>, _>>();
-        let brokers = brokers.map_err(|error| vec![refused(&error)])?;
+        let mut brokers = started.map_err(|error| vec![refused(&error)])?;
         let ready = Ready::of(&brokers, &configured, mode, began.elapsed());
         ready.print(common.print);
-        let reason = tokio::select! {
-            reason = stop.first() => reason,
-            (halted, ..) = select_all(brokers.iter().map(|broker| Box::pin(broker.halted()))) => {
-                return Err(vec![Failure::new("HALTED", halted, Exit::ItemFailed)]);
+        let halted = tokio::select! {
+            reason = stop.first() => {
+                tracing::info!(%reason, "draining");
+                None
+            }
+            (halted, index, _) = select_all(brokers.iter().map(|broker| Box::pin(broker.halted()))) => {
+                Some((halted, index))
             }
         };
-        tracing::info!(%reason, "draining");
+        // A broker that halted is not closed: whatever it would write, its disk may not hold.
+        let failure = halted.map(|(halted, index)| {
+            drop(brokers.remove(index));
+            vec![Failure::new("HALTED", halted, Exit::ItemFailed)]
+        });
         // A second signal does not wait for connections to drain.
-        tokio::select! {
-            _all = join_all(brokers.into_iter().map(Broker::shutdown)) => Ok(Exit::Ok),
-            _ = stop.next() => Ok(Exit::Interrupted),
-        }
+        let exit = tokio::select! {
+            _all = join_all(brokers.into_iter().map(Broker::shutdown)) => Exit::Ok,
+            _ = stop.next() => Exit::Interrupted,
+        };
+        failure.map_or(Ok(exit), Err)
     })
 }
 

@@ -169,3 +169,18 @@ fn the_death_of_the_parent_ends_the_server_of_a_harness() {
     stdout.read_to_end(&mut Vec::new()).unwrap();
     assert!(TcpStream::connect(&bootstrap).is_err(), "nobody listens there any more");
 }
+
+#[test]
+fn brokers_of_one_process_do_not_wait_for_one_that_cannot_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let done = Command::new(OTTLA)
+        .args(["dev", "--brokers", "3", "--port", &port, "--set", "ottla.http.listener="])
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let words = String::from_utf8(done.stderr).unwrap();
+    assert!(!done.status.success(), "{words}");
+    assert!(words.contains(&port) && words.contains("in use"), "{words}");
+}
