@@ -21,6 +21,7 @@ pub(crate) mod membership;
 pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod start;
+pub(crate) mod succession;
 pub(crate) mod throttle;
 pub(crate) mod voters;
 
@@ -32,6 +33,7 @@ use ottla_coordinator::metadata::{MetadataImage, NO_LEADER, PartitionImage};
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
 use ottla_replication::leadership::Claim;
+use ottla_replication::liveness::Liveness;
 use ottla_replication::peer::{ControlKind, PeerError, Peers};
 use ottla_replication::raft::{Group, GroupId};
 use tokio::sync::watch;
@@ -187,7 +189,11 @@ impl Cluster {
 
     /// Who leads a partition with several replicas, as far as is known here.
     pub(crate) fn leadership(&self, group: &GroupId) -> Option<Claim> {
-        self.peers.leaderships().leader(group)
+        let table = self.peers.leaderships();
+        let local = self.groups.get(group).map(|group| group.leadership());
+        let suspected = |node| matches!(self.peers.liveness(node), Liveness::Suspected { .. });
+        let said = (table.leader(group), table.last_claim(group));
+        succession::newest(said, local, self.me, |node| !suspected(node))
     }
 }
 

@@ -25,13 +25,17 @@ pub struct ElectionSettings {
     pub rank_step: Duration,
     /// Spread over groups, so that they do not all stand at once.
     pub jitter: Duration,
+    /// How long nobody else stands once a leader was voted out: its successor is being elected.
+    pub successor_grace: Duration,
+    /// After a lease has ended here, until it has ended on the other replicas, too.
+    pub lease_margin: Duration,
     /// How long a live node may take to claim what it leads.
     pub claim_grace: Duration,
     /// After the start: until then it is not concluded that nobody leads, unless all have told what they
     /// lead.
     pub start_grace: Duration,
     /// Between two attempts for one group; doubles up to `retry_max`. Shorter than a lease, which is what
-    /// an early attempt fails on.
+    /// an early attempt fails on, and longer than an election takes.
     pub retry_min: Duration,
     pub retry_max: Duration,
     /// Elections that are begun in a second, and at once. The rate falls while they fail, down to
@@ -51,7 +55,9 @@ impl Default for ElectionSettings {
     fn default() -> Self {
         Self {
             rank_step: Duration::from_millis(200),
-            jitter: Duration::from_millis(100),
+            jitter: Duration::from_millis(50),
+            successor_grace: Duration::from_millis(400),
+            lease_margin: Duration::from_millis(20),
             claim_grace: Duration::from_millis(1_000),
             start_grace: Duration::from_millis(1_000),
             retry_min: Duration::from_millis(250),
@@ -119,9 +125,12 @@ pub struct Vacancy<'a> {
     pub informed: bool,
     /// It never had a leader.
     pub fresh: bool,
+    /// How long the lease of the leader before lasts here: nobody would help to elect another, and a
+    /// suspicion comes sooner.
+    pub lease_left: Duration,
 }
 
-/// Tries that fail in every failover, since a lease outlasts a suspicion.
+/// Tries that may have met nothing but the lease on another replica.
 const LEASE_TRIES: u32 = 2;
 
 /// Decides when which group stands for election.
@@ -181,7 +190,11 @@ impl Elections {
         // Somebody is being elected, maybe: a leader that hands over has its successor stand at once, and
         // whoever else stood now would take votes from it.
         if vacancy.cause == Leaderless::Nobody && !vacancy.fresh {
-            delay += self.settings.rank_step;
+            delay += self.settings.successor_grace;
+        }
+        // Standing at the very end of the lease decides how long a failover takes.
+        if matches!(vacancy.cause, Leaderless::Suspected(_)) && !vacancy.lease_left.is_zero() {
+            delay += vacancy.lease_left + self.settings.lease_margin;
         }
         // The preferred replica of a new group has nobody to collide with.
         if rank > 0 || vacancy.cause != Leaderless::Nobody || !vacancy.fresh {

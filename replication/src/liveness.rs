@@ -38,7 +38,7 @@ impl Default for LivenessSettings {
     fn default() -> Self {
         Self {
             suspect_after: Duration::from_millis(1_000),
-            suspect_gone_after: Duration::from_millis(300),
+            suspect_gone_after: Duration::from_millis(200),
             tick_max: Duration::from_millis(200),
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         judge.on_nobody_there(A, at(220));
         judge.on_nobody_there(B, at(120));
         judge.on_heard(B, at(150));
-        assert_eq!(run(&mut judge, 200, 600), [(500, LivenessEvent::Suspected(A))]);
+        assert_eq!(run(&mut judge, 200, 600), [(400, LivenessEvent::Suspected(A))]);
     }
 
     #[test]

@@ -291,6 +291,11 @@ impl Peers {
         &self.shared.groups
     }
 
+    /// This node is about to stop: from now on none of its replicas stands for election.
+    pub fn retire(&self) {
+        self.shared.retire();
+    }
+
     /// Ends all links and the driver. Connections from peers end by themselves.
     pub async fn stop(&self) {
         self.shared.stop();

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod entry_map;
 mod group;
 mod group_log;
+mod handover;
 pub mod identity;
 mod installing;
 pub mod journal;

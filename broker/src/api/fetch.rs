@@ -24,7 +24,7 @@ use kafka_protocol::messages::fetch_response::{
     FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
 };
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::MonoTime;
+use ottla_protocol::model::{MonoTime, Uuid};
 use ottla_replication::partition::WatchGuard;
 use ottla_replication::wait::{Waiting, Watch};
 
@@ -34,6 +34,7 @@ use self::read::{PartitionAnswer, ReadLimits, Reader, Replica};
 pub(crate) use self::session::FetchSessions;
 use self::session::{Mode, PartitionKey, SessionRequest, Wanted};
 use super::handler::{Answer, ApiHandler, Reply, RequestContext};
+use crate::cluster::succession::known;
 use crate::cluster::{self, PartitionView};
 use crate::net::response::Bulk;
 
@@ -113,7 +114,10 @@ impl Fetching {
     fn start(self) -> Reply<FetchResponse> {
         let answers = self.read();
         let Some(deadline) = self.deadline.filter(|_| !self.is_enough(&answers)) else {
-            return Reply::Done(self.respond(answers));
+            if self.orphaned(&answers).is_empty() {
+                return Reply::Done(self.respond(answers));
+            }
+            return Reply::Staged(Box::pin(self.tell(answers)));
         };
         Reply::Staged(Box::pin(self.wait(answers, deadline)))
     }
@@ -150,9 +154,30 @@ impl Fetching {
             drop(guards);
             answers = self.read();
             if expired || self.is_enough(&answers) {
-                return self.respond(answers);
+                return self.tell(answers).await;
             }
         }
+    }
+
+    /// Answers; where leadership is on its way to another broker, with that one's name.
+    async fn tell(self, answers: Vec<PartitionAnswer>) -> Answer<FetchResponse> {
+        let orphaned = self.orphaned(&answers);
+        if !orphaned.is_empty() {
+            let services = &self.ctx.services;
+            known(services, &orphaned, services.clock.now().mono).await;
+        }
+        self.respond(answers)
+    }
+
+    /// The partitions that nobody is known to lead.
+    fn orphaned(&self, answers: &[PartitionAnswer]) -> Vec<(Uuid, i32)> {
+        let services = &self.ctx.services;
+        let leaderless = |(topic, partition): &(Uuid, i32)| {
+            let view = cluster::current_leader(services, *topic, *partition);
+            view.is_some_and(|view| view.leader.is_none())
+        };
+        let misdirected = answers.iter().filter_map(PartitionAnswer::misdirected);
+        misdirected.filter(leaderless).collect()
     }
 
     fn register(&self, answers: &[PartitionAnswer], watch: &Arc<Watch>) -> Vec<WatchGuard> {

@@ -72,7 +72,8 @@ fn elections(me: NodeId) -> Elections {
 }
 
 fn vacancy(cause: Leaderless, preference: &[NodeId]) -> Vacancy<'_> {
-    Vacancy { group: group(0), cause, preference, informed: true, fresh: true }
+    let lease_left = Duration::ZERO;
+    Vacancy { group: group(0), cause, preference, informed: true, fresh: true, lease_left }
 }
 
 /// The first millisecond at which the group stands.
@@ -138,7 +139,31 @@ fn nobody_stands_at_once_while_a_successor_is_being_elected() {
     let mut elections = elections(ME);
     let handed_over = Vacancy { fresh: false, ..vacancy(Leaderless::Nobody, &[ME, B]) };
     elections.vacant(&handed_over, all_alive, at(5_000), |_| 0);
-    assert_eq!(stands_at(&mut elections, 5_000), Some(5_200));
+    assert_eq!(stands_at(&mut elections, 5_000), Some(5_400));
+}
+
+#[test]
+fn a_group_stands_when_the_lease_of_its_dead_leader_ends_and_not_before() {
+    let order = [B, C, ME];
+    let dead = Vacancy {
+        fresh: false,
+        lease_left: Duration::from_millis(330),
+        ..vacancy(Leaderless::Suspected(B), &order)
+    };
+    for (me, expected) in [(C, 5_350), (ME, 5_550)] {
+        let mut elections = elections(me);
+        elections.vacant(&dead, without(B), at(5_000), |_| 0);
+        assert_eq!(stands_at(&mut elections, 5_000), Some(expected), "{me}");
+    }
+    // A lease that has ended holds nobody up, and one says nothing where the leader stepped down.
+    let quiet = Vacancy { lease_left: Duration::ZERO, ..dead };
+    let mut first = elections(C);
+    first.vacant(&quiet, without(B), at(5_000), |_| 0);
+    assert_eq!(stands_at(&mut first, 5_000), Some(5_000));
+    let mut second = elections(C);
+    let cause = Leaderless::Nobody;
+    second.vacant(&Vacancy { cause, ..dead }, without(B), at(5_000), |_| 0);
+    assert_eq!(stands_at(&mut second, 5_000), Some(5_400));
 }
 
 #[test]

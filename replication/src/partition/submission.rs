@@ -99,6 +99,12 @@ impl Submission {
         matches!(self.state.lock().outcome, Outcome::Pending)
     }
 
+    /// Whether another replica leads, as far as the batch is concerned.
+    #[must_use]
+    pub fn lost_leader(&self) -> bool {
+        matches!(self.state.lock().outcome, Outcome::NotLeader | Outcome::Unknown(_))
+    }
+
     pub(crate) fn appended(&self, info: AppendInfo) {
         self.step(|outcome| match outcome {
             Outcome::Pending => Some(Outcome::Appended(info)),

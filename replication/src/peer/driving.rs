@@ -140,7 +140,8 @@ impl Driving {
                     || matches!(liveness.of(*node), Liveness::Suspected { .. })
             });
             let fresh = local.epoch == LeaderEpoch::ZERO;
-            let vacancy = Vacancy { group: *id, cause, preference: &preference, informed, fresh };
+            let (preference, lease_left) = (&*preference, group.lease_left());
+            let vacancy = Vacancy { group: *id, cause, preference, informed, fresh, lease_left };
             let random = |below| shared.random_u64() % below;
             self.elections.vacant(&vacancy, |n| liveness.of(n), now, random);
         }
@@ -171,7 +172,8 @@ impl Driving {
     fn stand(&mut self) {
         let shared = &self.links.shared;
         let due = self.elections.due(shared.now(), |below| shared.random_u64() % below);
-        if due.is_empty() {
+        // Who retires must not take back what it hands over.
+        if due.is_empty() || shared.is_retiring() {
             return;
         }
         let mut groups: Vec<Arc<dyn GroupRpc>> =

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -73,6 +74,11 @@ pub trait GroupRpc: Send + Sync + 'static {
     /// # Errors
     /// The disk's, or the head is none.
     fn snapshot_sink(&self, snapshot: IncomingSnapshot) -> io::Result<Box<dyn SnapshotSink>>;
+
+    /// For how long a leader's word still keeps this replica from standing for election.
+    fn lease_left(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The nodes of replicas that vote.
     fn voters(&self) -> Vec<NodeId> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_protocol::model::{MonoTime, NodeId, Timestamp, Uuid};
@@ -95,6 +95,7 @@ pub(crate) struct Shared {
     problems: Mutex<BTreeMap<(NodeId, Trouble), PeerProblem>>,
     random: Mutex<u64>,
     start: Instant,
+    retiring: AtomicBool,
     stop: watch::Sender<bool>,
 }
 
@@ -141,6 +142,7 @@ impl Shared {
             problems: Mutex::default(),
             random: Mutex::new(parts.seed ^ parts.incarnation.rotate_left(32)),
             start: Instant::now(),
+            retiring: AtomicBool::new(false),
             stop: watch::Sender::new(false),
         }
     }
@@ -323,6 +325,14 @@ impl Shared {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retiring.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stop(&self) {

@@ -33,8 +33,9 @@ use crate::peer::GroupNetwork;
 /// What a group is tuned by.
 #[derive(Clone)]
 pub struct GroupSettings {
-    /// How long a leader's word counts: no replica helps to elect another before. Bounds a failover
-    /// from below.
+    /// How long a leader's word counts: no replica helps to elect another before, unless the leader says
+    /// so. Bounds a failover from below; a batch after a pause as long as this
+    /// costs a round of heartbeats first.
     pub lease: Duration,
     /// Bytes of batches in one request to a follower, but for a batch that is larger.
     pub append_bytes_max: u32,
@@ -55,7 +56,7 @@ impl GroupSettings {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
-            lease: Duration::from_millis(1000),
+            lease: Duration::from_millis(600),
             append_bytes_max: 1 << 20,
             append_entries_max: 512,
             lag_max: Duration::from_secs(30),
@@ -72,7 +73,8 @@ impl GroupSettings {
             // which there are none.
             election_timeout_min: lease - 1,
             election_timeout_max: lease,
-            heartbeat_interval: (lease / 3).max(1),
+            // What a round of heartbeats may take; the clock sends none.
+            heartbeat_interval: (lease / 2).max(1),
             // One driver of the broker holds elections and renews leases, for all groups.
             enable_tick: false,
             enable_heartbeat: false,
@@ -170,8 +172,8 @@ pub struct Group {
     pub(super) lag_max: Duration,
     pump: Arc<Pump>,
     pub(super) progress: Mutex<Progress>,
-    lease: Duration,
-    runtime: tokio::runtime::Handle,
+    pub(super) lease: Duration,
+    pub(super) runtime: tokio::runtime::Handle,
 }
 
 impl std::fmt::Debug for Group {
@@ -349,29 +351,6 @@ impl Group {
     pub async fn heartbeat(&self) {
         if let Err(error) = self.raft.trigger().heartbeat().await {
             tracing::debug!(group = %self.id(), %error, "no heartbeat");
-        }
-    }
-
-    /// Moves the leadership to another voter, and returns once this replica leads no more.
-    ///
-    /// # Errors
-    /// This replica does not lead, or still does after a lease's time.
-    pub async fn transfer(&self, to: ReplicaId) -> Result<(), GroupError> {
-        if self.leadership().leader != Some(self.replica()) {
-            return Err(GroupError::NotLeader(self.id()));
-        }
-        self.raft.trigger().transfer_leader(to).await.map_err(|error| self.stopped(&error))?;
-        let mut metrics = self.raft.server_metrics();
-        let left = async {
-            while self.leadership().leader == Some(self.replica()) {
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        match tokio::time::timeout(self.lease * 2, left).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(GroupError::Refused(self.id(), format!("{to} did not take over"))),
         }
     }
 
@@ -585,7 +564,7 @@ impl Group {
         }
     }
 
-    fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {
+    pub(super) fn stopped(&self, error: &impl std::fmt::Display) -> GroupError {
         GroupError::Stopped(self.id(), error.to_string())
     }
 

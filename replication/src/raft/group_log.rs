@@ -110,6 +110,8 @@ pub(crate) struct GroupLog {
     failure: Mutex<Option<String>>,
     /// How many snapshots began to come in.
     incoming: AtomicU64,
+    /// When the leader was last heard, in microseconds; zero is never.
+    heard: AtomicU64,
 }
 
 /// Which replica it is, and what it stands on.
@@ -197,6 +199,7 @@ impl GroupLog {
             recordless: Mutex::default(),
             failure: Mutex::new(None),
             incoming: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
         });
         let events: Weak<dyn GroupLogEvents> = Arc::downgrade(&log) as _;
         let committed = applied.map_or(Offset::ZERO, |point| point.end);
@@ -219,6 +222,20 @@ impl GroupLog {
 
     pub(super) fn leadership(&self) -> Leadership {
         self.role.lock().told
+    }
+
+    /// What the leader sent came at `at`, and was taken.
+    pub(super) fn note_heard(&self, at: MonoTime) {
+        let micros = u64::try_from(at.since_start().as_micros()).unwrap_or(u64::MAX).max(1);
+        self.heard.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// When the leader was last heard.
+    pub(super) fn heard(&self) -> Option<MonoTime> {
+        match self.heard.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(MonoTime::from_start(Duration::from_micros(micros))),
+        }
     }
 
     pub(super) fn listen(&self, listener: LeadershipListener) {

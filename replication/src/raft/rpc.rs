@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::raft::{
@@ -69,14 +70,19 @@ impl GroupRpc for Group {
         &self,
         request: AppendEntriesRequest<TypeConfig>,
     ) -> GroupAnswer<AppendEntriesResponse<TypeConfig>> {
-        let raft = self.raft.clone();
+        let (raft, log) = (self.raft.clone(), Arc::clone(&self.log));
         Box::pin(async move {
             for entry in &request.entries {
                 if let Payload::Batch(Batch::Received(bytes)) = &entry.payload {
                     check_batch(bytes, entry.term.term).map_err(fault)?;
                 }
             }
-            raft.append_entries(request).await.map_err(fault)
+            let came = log.now().mono;
+            let answer = raft.append_entries(request).await.map_err(fault)?;
+            if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                log.note_heard(came);
+            }
+            Ok(answer)
         })
     }
 
@@ -126,6 +132,11 @@ impl GroupRpc for Group {
                 tracing::debug!(group = %id, %error, "no election");
             }
         })
+    }
+
+    fn lease_left(&self) -> Duration {
+        let since = self.log.heard().map(|heard| self.log.now().mono.since(heard));
+        since.map_or(Duration::ZERO, |since| self.lease.saturating_sub(since))
     }
 
     fn voters(&self) -> Vec<NodeId> {

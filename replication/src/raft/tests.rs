@@ -9,6 +9,7 @@ mod cost;
 mod crashes;
 mod failures;
 mod faults;
+mod handover;
 mod network;
 mod promises;
 mod scenarios;

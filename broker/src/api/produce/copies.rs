@@ -10,7 +10,7 @@ use ottla_protocol::model::{Offset, Uuid};
 use ottla_replication::partition::{Outcome, Partition, Submission};
 use ottla_replication::raft::Group;
 
-use super::{Sent, TopicOutcome};
+use super::{Outcome as PartitionOutcome, Sent, TopicOutcome};
 use crate::api::handler::RequestContext;
 use crate::cluster;
 use crate::services::Services;
@@ -81,8 +81,9 @@ impl TopicOutcome {
         })
     }
 
-    pub(super) fn needs_copies(&self) -> bool {
-        self.copies().next().is_some()
+    /// Whether there is something to wait for, beside the commit.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.copies().next().is_some() || self.partitions.iter().any(PartitionOutcome::lost_leader)
     }
 }
 

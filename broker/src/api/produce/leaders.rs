@@ -4,12 +4,14 @@
 //! `min.insync.replicas`. Never: who leads or is in sync.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kafka_protocol::messages::produce_request::TopicProduceData;
 use kafka_protocol::messages::produce_response::NodeEndpoint;
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{LeaderEpoch, NodeId};
+use ottla_protocol::model::{LeaderEpoch, NodeId, Uuid};
 
+use super::TopicOutcome;
 use super::refusal::Refusal;
 use crate::api::handler::RequestContext;
 use crate::api::wire;
@@ -37,8 +39,7 @@ impl<'a> Leaders<'a> {
         if self.silent {
             return None;
         }
-        let topics = &self.ctx.services.topics;
-        let entry = topics.by_id(topic.topic_id).or_else(|| topics.by_name(&topic.name.0))?;
+        let entry = topic_of(self.ctx, topic)?;
         let view = cluster::current_leader(&self.ctx.services, entry.id, index)?;
         let leader = view.leader?;
         self.named.insert(leader);
@@ -58,6 +59,23 @@ impl<'a> Leaders<'a> {
             })
             .collect()
     }
+}
+
+/// The partitions that this broker does not lead, or leads no more, with nobody known who does.
+pub(super) fn orphaned(ctx: &RequestContext, topics: &[TopicOutcome]) -> Vec<(Uuid, i32)> {
+    if ctx.services.cluster().is_none() {
+        return Vec::new();
+    }
+    let lost = topics.iter().flat_map(|outcome| {
+        let lost = outcome.partitions.iter().filter(|of| of.lost_leader());
+        lost.filter_map(|of| Some((topic_of(ctx, &outcome.topic)?.id, of.index)))
+    });
+    lost.collect()
+}
+
+fn topic_of(ctx: &RequestContext, topic: &TopicProduceData) -> Option<Arc<TopicEntry>> {
+    let topics = &ctx.services.topics;
+    topics.by_id(topic.topic_id).or_else(|| topics.by_name(&topic.name.0))
 }
 
 /// `min.insync.replicas` holds for acks=all only. A majority is needed whatever it says.

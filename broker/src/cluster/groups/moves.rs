@@ -8,22 +8,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{NodeId, PartitionId, Uuid};
 use ottla_replication::peer::ControlError;
-use ottla_replication::raft::{Group, GroupId, ReplicaId};
+use ottla_replication::raft::{Group, GroupId};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::control::refused;
-use crate::cluster::{MOVE, view};
+use crate::cluster::{Cluster, MOVE, view};
 use crate::services::Services;
 use crate::stop::Stopping;
 
 /// For all moves of one call.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Leaderships that are handed over side by side.
-const AT_ONCE: usize = 32;
+/// Leaderships that are handed over side by side. While one moves nothing is appended, and the more move at
+/// once, the longer each takes.
+const SIDE_BY_SIDE: usize = 16;
+/// Looks at what is led here, before a stop.
+const ROUNDS: usize = 3;
 
 /// A partition whose leadership shall go to a replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -51,12 +56,8 @@ pub(crate) async fn serve(services: &Arc<Services>, body: &[u8]) -> Result<Bytes
 }
 
 async fn carry_out(services: &Arc<Services>, moves: Vec<Move>) -> Vec<MoveResult> {
-    let mut results = Vec::with_capacity(moves.len());
-    for chunk in moves.chunks(AT_ONCE) {
-        let one = |of: Move| async move { (of, move_one(services, of).await.code()) };
-        results.extend(join_all(chunk.iter().copied().map(one)).await);
-    }
-    results
+    let one = |of: Move| async move { (of, move_one(services, of).await.code()) };
+    stream::iter(moves).map(one).buffered(SIDE_BY_SIDE).collect().await
 }
 
 async fn move_one(services: &Services, of: Move) -> ErrorCode {
@@ -66,7 +67,7 @@ async fn move_one(services: &Services, of: Move) -> ErrorCode {
     if to == group.replica().node {
         return ErrorCode::ElectionNotNeeded;
     }
-    let Some(replica) = in_sync(&group, |node| node == to) else {
+    let Some(replica) = group.heir(|node| node == to) else {
         return ErrorCode::PreferredLeaderNotAvailable;
     };
     match group.transfer(replica).await {
@@ -76,13 +77,6 @@ async fn move_one(services: &Services, of: Move) -> ErrorCode {
             ErrorCode::PreferredLeaderNotAvailable
         }
     }
-}
-
-/// The follower that is wanted and furthest, if it votes.
-fn in_sync(group: &Group, wanted: impl Fn(NodeId) -> bool) -> Option<ReplicaId> {
-    let followers = group.followers();
-    let fit = followers.iter().filter(|of| of.voter && wanted(of.replica.node));
-    fit.max_by_key(|of| of.matched).map(|of| of.replica)
 }
 
 /// Asks each partition's leader to hand over; one result for each move.
@@ -111,23 +105,31 @@ pub(crate) async fn request_moves(services: &Arc<Services>, moves: Vec<Move>) ->
     results
 }
 
-/// Hands over everything that is led here, before the broker stops.
+/// Hands over everything that is led here, before the broker stops: the metadata last, so that there is a
+/// controller meanwhile. What another broker that stops has handed to this one goes on with the next round.
 pub(crate) async fn leave_all(services: &Arc<Services>) {
     let Some(cluster) = services.cluster() else { return };
-    let mut led = cluster.groups.led();
-    led.push(Arc::clone(&cluster.metadata));
-    let alive = |node: NodeId| node != cluster.me && cluster.peers.is_connected(node);
-    for chunk in led.chunks(AT_ONCE) {
-        join_all(chunk.iter().map(|group| async move {
-            if group.leadership().leader != Some(group.replica()) {
-                return;
-            }
-            let Some(heir) = in_sync(group, alive) else { return };
-            if let Err(error) = group.transfer(heir).await {
-                tracing::debug!(group = %group.id(), %error, "leadership ends with the broker");
-            }
-        }))
-        .await;
+    cluster.peers.retire();
+    for _round in 0..ROUNDS {
+        let led = cluster.groups.led();
+        if led.is_empty() {
+            break;
+        }
+        stream::iter(&led).for_each_concurrent(SIDE_BY_SIDE, |group| leave(cluster, group)).await;
+    }
+    leave(cluster, &cluster.metadata).await;
+}
+
+/// Hands over one group, to another heir where the first one lacks too much.
+async fn leave(cluster: &Cluster, group: &Arc<Group>) {
+    let mut refused = Vec::new();
+    while group.leadership().leader == Some(group.replica()) {
+        let fit = |node| cluster.peers.is_connected(node) && !refused.contains(&node);
+        let Some(heir) = group.heir(fit) else { return };
+        if let Err(error) = group.transfer(heir).await {
+            tracing::debug!(group = %group.id(), %heir, %error, "leadership stays");
+            refused.push(heir.node);
+        }
     }
 }
 

@@ -300,20 +300,6 @@ fn acks_1_ends_when_the_leader_has_it_and_a_lost_leader_is_told() {
 }
 
 #[test]
-fn leadership_is_handed_over_without_a_gap() {
-    simulate(async {
-        let cluster = Cluster::formed(9).await;
-        let leader = cluster.leader().await;
-        cluster.produce(leader, "one").await;
-        let to = (leader + 1) % 3;
-        cluster.group(leader).transfer(cluster.nodes[to].id).await.unwrap();
-        let next = cluster.leader().await;
-        assert_eq!(next, to);
-        assert_eq!(cluster.produce(next, "two").await, Offset(1));
-    });
-}
-
-#[test]
 fn a_log_of_one_replica_becomes_a_group_of_three_and_shrinks_again() {
     simulate(async {
         let mut cluster = Cluster::new(10, 3);
