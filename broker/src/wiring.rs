@@ -292,6 +292,9 @@ impl Broker {
     /// Stops accepting, answers what was accepted, flushes, and marks the logs as cleanly closed.
     pub async fn shutdown(mut self) {
         if self.services.configuration().broker.node.controlled_shutdown {
+            if let Some(membership) = &self.membership {
+                membership.announce(&self.services).await;
+            }
             // Others lead before this one stops to answer.
             groups::leave_all(&self.services).await;
         }

@@ -35,8 +35,17 @@ pub(crate) struct Beat {
     pub(crate) epoch: i64,
     /// The offset up to which it has applied the metadata log.
     pub(crate) applied: i64,
-    /// It is about to stop and leads no more.
-    pub(crate) stopping: bool,
+    pub(crate) intent: Going,
+}
+
+/// What a broker is about to do: [`ottla_coordinator::metadata::Intent`] on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Going {
+    On,
+    /// It hands over what it leads, and then stops.
+    Away,
+    /// It leads no more.
+    Gone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

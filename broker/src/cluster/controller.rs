@@ -20,7 +20,7 @@ use ottla_replication::peer::ControlError;
 use ottla_replication::raft::{Group, ReplicaId};
 use parking_lot::Mutex;
 
-use super::command::{Beat, Done, Follower, Order, OrderAnswer};
+use super::command::{Beat, Done, Follower, Going, Order, OrderAnswer};
 use super::control::refused;
 use crate::metadata_service::MetadataService;
 use crate::services::Services;
@@ -212,9 +212,13 @@ async fn beaten(services: &Arc<Services>, beat: Beat) -> Result<OrderAnswer, Err
     if !services.cluster().is_some_and(|cluster| cluster.controller().here) {
         return Err(ErrorCode::NotController);
     }
-    let Beat { node, epoch, applied, stopping } = beat;
+    let Beat { node, epoch, applied, intent } = beat;
     let (id, applied) = (NodeId(node), Offset(applied));
-    let intent = if stopping { Intent::Stop } else { Intent::Stay };
+    let intent = match intent {
+        Going::On => Intent::Stay,
+        Going::Away => Intent::Leave,
+        Going::Gone => Intent::Stop,
+    };
     let image = services.metadata.image();
     let change = match (Heartbeat { id, epoch, applied, intent }).decide(&image) {
         Ok(change) => change,

@@ -12,7 +12,7 @@ use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::MonoTime;
 use ottla_replication::peer::{PeerProblem, Refusal};
 
-use super::command::{Beat, Follower, Order, OrderAnswer};
+use super::command::{Beat, Follower, Going, Order, OrderAnswer};
 use crate::services::Services;
 use crate::stop::Stopping;
 
@@ -20,6 +20,8 @@ use crate::stop::Stopping;
 const ORDER_WITHIN: Duration = Duration::from_secs(10);
 /// A process of the same id that is still heard after this long is no remains of the last start.
 const DUPLICATE_MAX: Duration = Duration::from_secs(6);
+/// For the word that it is about to stop.
+const ANNOUNCE_WITHIN: Duration = Duration::from_millis(500);
 /// For the last word.
 const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
@@ -62,7 +64,7 @@ impl Membership {
         self.follow(services).await?;
         self.register(services).await?;
         loop {
-            match self.beat(services, false).await {
+            match self.beat(services, Going::On).await {
                 Some(OrderAnswer::Beaten { fenced: false }) => return Ok(()),
                 // Another controller does not know what the last one had not committed.
                 Some(OrderAnswer::Refused { .. }) => self.register(services).await?,
@@ -178,13 +180,13 @@ impl Membership {
     }
 
     /// Says that this broker is there; `None` where nobody heard it.
-    async fn beat(&self, services: &Arc<Services>, stopping: bool) -> Option<OrderAnswer> {
+    async fn beat(&self, services: &Arc<Services>, intent: Going) -> Option<OrderAnswer> {
         let cluster = services.cluster()?;
         let beat = Beat {
             node: self.record.id.0,
             epoch: self.epoch.load(Ordering::Acquire),
             applied: services.metadata.image().end().0,
-            stopping,
+            intent,
         };
         let heard = cluster.pass_on(services, &Order::Beat(beat), Duration::from_secs(1)).await;
         heard.ok().map(|done| done.answer)
@@ -195,7 +197,7 @@ impl Membership {
         let configured = services.configuration().broker.node.heartbeat_interval;
         let every = configured.min(BEAT_EVERY_MAX);
         while stopping.pause(&services.clock, every).await.is_continue() {
-            let refused = match self.beat(&services, false).await {
+            let refused = match self.beat(&services, Going::On).await {
                 Some(OrderAnswer::Refused { code, message }) => Some((code, message)),
                 _ => None,
             };
@@ -208,11 +210,20 @@ impl Membership {
         }
     }
 
+    /// This broker is about to stop: nobody hands it anything from now on.
+    pub(crate) async fn announce(&self, services: &Arc<Services>) {
+        self.say(services, Going::Away, ANNOUNCE_WITHIN).await;
+    }
+
     /// The last word: this broker leads nothing any more and stops.
     pub(crate) async fn leave(&self, services: &Arc<Services>) {
+        self.say(services, Going::Gone, LEAVE_WITHIN).await;
+    }
+
+    async fn say(&self, services: &Arc<Services>, intent: Going, within: Duration) {
         // Without a majority nobody can write it down, and nothing depends on it.
-        if tokio::time::timeout(LEAVE_WITHIN, self.beat(services, true)).await.is_err() {
-            tracing::info!("this broker leaves without a word: there is no controller");
+        if tokio::time::timeout(within, self.beat(services, intent)).await.is_err() {
+            tracing::info!(?intent, "nobody is told of this: there is no controller");
         }
     }
 }

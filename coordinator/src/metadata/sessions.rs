@@ -76,13 +76,16 @@ pub struct Heartbeat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     Stay,
-    /// It is about to stop, and leads nothing any more.
+    /// It is about to stop, and hands over what it leads first.
+    Leave,
+    /// It leads nothing any more.
     Stop,
 }
 
 impl Heartbeat {
     /// The change of the broker's state that follows, if any: one that has seen its own registration
-    /// takes part, and one that stops does not (Kafka's `calculateNextBrokerState`).
+    /// takes part, one that leaves is given nothing more to lead, and one that stops takes no part (Kafka's
+    /// `calculateNextBrokerState`). There is no way back from leaving but another registration.
     ///
     /// # Errors
     /// The broker is not registered, or has been started again since.
@@ -99,6 +102,7 @@ impl Heartbeat {
         let seen = self.applied > Offset(expected);
         let state = match (self.intent, broker.fenced) {
             (Intent::Stop, false) => BrokerState::Fenced,
+            (Intent::Leave, false) if broker.is_active() => BrokerState::ControlledShutdown,
             (Intent::Stay, true) if seen => BrokerState::Active,
             _ => return Ok(None),
         };
@@ -120,10 +124,18 @@ mod tests {
             |behind: i64, intent| Heartbeat { id, epoch, applied: Offset(epoch + behind), intent };
         let change = |state| Ok(Some(ChangeBrokerState { id, epoch, state }));
         assert_eq!(beat(9, Intent::Stay).decide(&cluster.image), Ok(None), "it is active");
+        let leave = beat(9, Intent::Leave).decide(&cluster.image);
+        assert_eq!(leave, change(BrokerState::ControlledShutdown));
+        cluster.run(leave.unwrap().unwrap()).unwrap();
+        for intent in [Intent::Leave, Intent::Stay] {
+            assert_eq!(beat(9, intent).decide(&cluster.image), Ok(None), "it leaves");
+        }
         let stop = beat(9, Intent::Stop).decide(&cluster.image);
         assert_eq!(stop, change(BrokerState::Fenced));
         cluster.run(stop.unwrap().unwrap()).unwrap();
-        assert_eq!(beat(9, Intent::Stop).decide(&cluster.image), Ok(None), "it is fenced");
+        for intent in [Intent::Leave, Intent::Stop] {
+            assert_eq!(beat(9, intent).decide(&cluster.image), Ok(None), "it is fenced");
+        }
         assert_eq!(
             beat(0, Intent::Stay).decide(&cluster.image),
             Ok(None),

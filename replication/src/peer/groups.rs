@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -148,11 +149,14 @@ struct Entry {
 pub struct Groups {
     entries: RwLock<BTreeMap<GroupId, Entry>>,
     changes: watch::Sender<u64>,
+    /// How many groups have begun to run here since the start.
+    begun: AtomicU64,
 }
 
 impl Default for Groups {
     fn default() -> Self {
-        Self { entries: RwLock::default(), changes: watch::Sender::new(0) }
+        let (entries, begun) = (RwLock::default(), AtomicU64::new(0));
+        Self { entries, changes: watch::Sender::new(0), begun }
     }
 }
 
@@ -166,6 +170,7 @@ impl Groups {
     /// A group that runs, in the place of what was known of it.
     pub fn insert(&self, id: GroupId, group: Arc<dyn GroupRpc>) {
         self.entries.write().insert(id, Entry { group: Some(group), stopped: None });
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.changed();
     }
 
@@ -199,6 +204,13 @@ impl Groups {
     #[must_use]
     pub fn stop_reason(&self, id: &GroupId) -> Option<Arc<str>> {
         self.entries.read().get(id)?.stopped.clone()
+    }
+
+    /// How many groups have begun to run since the start. Peers are told, as what they sent to a group
+    /// before it ran was lost.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// All groups that run, in order.

@@ -8,11 +8,13 @@ use ottla_protocol::model::Timestamp;
 use super::wire::{CodecError, GROUP_BYTES_MIN, WireReader, WireWrite, put_option};
 use crate::leadership::{Announcement, Announcements};
 
-/// "I am here, this is what I lead": one for each pair of brokers, whatever the number of groups.
+/// "I am here, this is what I lead and how many groups run": one for each pair of brokers, whatever the number of groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Heartbeat {
     pub wall: Timestamp,
     pub news: Announcements,
+    /// [`super::groups::Groups::begun`] of the sender.
+    pub begun: u64,
 }
 
 /// "I have heard you."
@@ -38,6 +40,7 @@ impl Heartbeat {
                 }
             });
         }
+        out.put_varint(self.begun);
     }
 
     pub(crate) fn read(head: Bytes) -> Result<Self, CodecError> {
@@ -51,7 +54,8 @@ impl Heartbeat {
                 isr: read.option("replicas", |read| read.list("replicas", 1, WireReader::node))?,
             })
         })?;
-        Ok(Self { wall, news: Announcements { upto, changes } })
+        let begun = read.varint("a number of groups")?;
+        Ok(Self { wall, news: Announcements { upto, changes }, begun })
     }
 }
 
@@ -82,7 +86,8 @@ mod tests {
             Announcement { group, epoch: LeaderEpoch(4), isr: Some(vec![NodeId(1), NodeId(2)]) },
             Announcement { group, epoch: LeaderEpoch(5), isr: None },
         ];
-        let sent = Heartbeat { wall: Timestamp(-1), news: Announcements { upto: 9, changes } };
+        let sent =
+            Heartbeat { wall: Timestamp(-1), news: Announcements { upto: 9, changes }, begun: 300 };
         let mut out = Vec::new();
         sent.put(&mut out);
         assert_eq!(Heartbeat::read(out.clone().into()), Ok(sent));

@@ -253,13 +253,7 @@ impl Link {
         self.touch(shared.now());
         self.current.send_replace(Some(Arc::clone(&connection)));
         if self.lane == Lane::Requests {
-            // Beside the reading and writing, which groups wait for.
-            let (groups, node) = (shared.groups.running(), self.node);
-            tokio::spawn(async move {
-                for (_, group) in groups {
-                    group.peer_up(node).await;
-                }
-            });
+            shared.reached(self.node);
         }
         let (mut read, mut write, mut frames) = (read, write, frames);
         let heard = || shared.heard(pulse);
@@ -365,7 +359,8 @@ impl Beats {
         let news = shared.table.announcements(after, shared.settings.news_max);
         let upto = news.upto;
         let mut head = OutFrame::buffer();
-        Heartbeat { wall: shared.wall(), news }.put(&mut head);
+        let (wall, begun) = (shared.wall(), shared.groups.begun());
+        Heartbeat { wall, news, begun }.put(&mut head);
         // Longer than a connection without answers lives: it ends by silence, not by a deadline.
         let allowed = shared.settings.silent_max * 2;
         let Ok((correlation, waiting)) = connection.calls.begin(now, allowed, None) else { return };

@@ -323,9 +323,10 @@ impl Visit {
     }
 
     fn on_heartbeat(&self, head: Bytes) -> Result<Vec<u8>, CodecError> {
-        let Heartbeat { wall, news } = Heartbeat::read(head)?;
+        let Heartbeat { wall, news, begun } = Heartbeat::read(head)?;
         self.shared.check_clock(self.from, wall);
         self.shared.hear(self.from, news.changes);
+        self.shared.hear_begun(self.from, begun);
         let mut head = OutFrame::buffer();
         HeartbeatAnswer { wall: self.shared.wall(), upto: news.upto }.put(&mut head);
         Ok(head)

@@ -70,6 +70,28 @@ impl Pulse {
     }
 }
 
+/// The groups that begin to run at a peer, as its heartbeats tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrivals {
+    /// As of the last heartbeat.
+    begun: u64,
+    /// For how many of them the groups here were told.
+    greeted: u64,
+}
+
+impl Arrivals {
+    /// Takes in a heartbeat; whether groups have begun to run, and no more did since the one before. They
+    /// come by the thousand when a broker starts, and all groups here are told each time.
+    fn hear(&mut self, begun: u64) -> bool {
+        let settled = begun == self.begun && begun != self.greeted;
+        self.begun = begun;
+        if settled {
+            self.greeted = begun;
+        }
+        settled
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Identity {
     cluster: Option<String>,
@@ -92,6 +114,7 @@ pub(crate) struct Shared {
     pulses: RwLock<BTreeMap<NodeId, Arc<Pulse>>>,
     incarnations: Mutex<BTreeMap<NodeId, u64>>,
     told: Mutex<BTreeSet<NodeId>>,
+    arrivals: Mutex<BTreeMap<NodeId, Arrivals>>,
     problems: Mutex<BTreeMap<(NodeId, Trouble), PeerProblem>>,
     random: Mutex<u64>,
     start: Instant,
@@ -139,6 +162,7 @@ impl Shared {
             pulses: RwLock::default(),
             incarnations: Mutex::default(),
             told: Mutex::default(),
+            arrivals: Mutex::default(),
             problems: Mutex::default(),
             random: Mutex::new(parts.seed ^ parts.incarnation.rotate_left(32)),
             start: Instant::now(),
@@ -237,6 +261,7 @@ impl Shared {
         self.pulses.write().remove(&node);
         self.liveness.lock().forget(node);
         self.told.lock().remove(&node);
+        self.arrivals.lock().remove(&node);
         self.table.forget(node);
         for trouble in [Trouble::Clock, Trouble::Reaching, Trouble::BeingReached] {
             self.problems.lock().remove(&(node, trouble));
@@ -257,11 +282,31 @@ impl Shared {
         }
     }
 
+    /// Groups of `node` have begun to run, of which nothing was known here: what they were sent before was
+    /// lost.
+    pub(crate) fn hear_begun(&self, node: NodeId, begun: u64) {
+        if self.arrivals.lock().entry(node).or_default().hear(begun) {
+            self.reached(node);
+        }
+    }
+
+    /// Tells the groups that `node` can be reached.
+    pub(crate) fn reached(&self, node: NodeId) {
+        // Beside the reading and writing, which groups wait for.
+        let groups = self.groups.running();
+        tokio::spawn(async move {
+            for (_, group) in groups {
+                group.peer_up(node).await;
+            }
+        });
+    }
+
     /// A peer introduced itself: what its predecessor claimed is void if it was started anew.
     pub(crate) fn meet(&self, info: &PeerInfo) {
         let old = self.incarnations.lock().insert(info.node, info.incarnation);
         if old.is_some_and(|old| old != info.incarnation) {
             self.told.lock().remove(&info.node);
+            self.arrivals.lock().remove(&info.node);
             self.table.forget(info.node);
         }
         self.check_clock(info.node, info.wall);
@@ -348,5 +393,17 @@ impl Shared {
         let mut stop = self.stop.subscribe();
         // The sender lives in `self`: an error cannot come before the end.
         let _ended = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_begin_are_greeted_once_they_are_all_there() {
+        let mut of = Arrivals::default();
+        let heard: Vec<bool> = [0, 0, 3, 9, 9, 9, 10, 10, 10].map(|begun| of.hear(begun)).into();
+        assert_eq!(heard, [false, false, false, false, true, false, false, true, false]);
     }
 }

@@ -3,22 +3,26 @@
 //! Owns: which follower takes over, and seeing to it that one does. Never: whether it is time to.
 //!
 //! Invariant: a leader that was told to hand over takes no batches until somebody else leads, since openraft
-//! has no way back from there: so it is told only once the heir has what the log held a moment ago, and
-//! again until a new term begins.
+//! has no way back from there: so it is told only once the heir answers and has what the log held a moment
+//! ago, then again and again, and if all is in vain its instance ends and is started again as a follower's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::alias::InstantOf;
 use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::TypeConfigExt;
 use ottla_protocol::model::{LeaderEpoch, MonoTime, NodeId};
 
-use super::{FollowerProgress, Group, GroupError, ReplicaId};
+use super::{FollowerProgress, Group, GroupError, ReplicaId, TypeConfig};
 
 /// How long a successor is given before the heir is told again: a message is lost, or it has not yet
 /// flushed what it has.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Tries with one heir before another one is asked, too.
 const TRIES_EACH: u32 = 4;
+/// Tries in all.
+const TRIES: u32 = 12;
 /// A follower that had everything so lately has it in a moment: followers are looked at every second.
 const LATELY: Duration = Duration::from_millis(1_500);
 
@@ -36,15 +40,15 @@ impl Group {
     /// until the voter has what the log holds now.
     ///
     /// # Errors
-    /// This replica does not lead, or the voter lacks too much, or nobody takes over within two leases; then
-    /// it goes on trying by itself.
+    /// This replica does not lead, or the voter does not answer or lacks too much, or nobody takes over
+    /// within two leases; then it goes on by itself.
     pub async fn transfer(self: &Arc<Self>, to: ReplicaId) -> Result<(), GroupError> {
         let leadership = self.leadership();
         if leadership.leader != Some(self.replica()) {
             return Err(GroupError::NotLeader(self.id()));
         }
         if tokio::time::timeout(self.lease, self.reached(to)).await != Ok(true) {
-            let text = format!("{to} lacks too much to take over");
+            let text = format!("{to} does not answer or lacks too much to take over");
             return Err(GroupError::Refused(self.id(), text));
         }
         let group = Arc::clone(self);
@@ -56,14 +60,19 @@ impl Group {
         }
     }
 
-    /// Waits until a follower has what the log holds now; false where it follows no more.
+    /// Waits until a follower has answered and has what the log holds now; false where it follows no more.
+    ///
+    /// The heartbeat is not only a question. openraft hands over to nobody who has flushed less than the
+    /// leader holds, and a replica that came back counts what it has as flushed only once it is told of it.
     async fn reached(&self, to: ReplicaId) -> bool {
-        let end = self.log.partition.log_end();
+        let (end, asked) = (self.log.partition.log_end(), TypeConfig::now());
+        self.heartbeat().await;
         let mut metrics = self.raft.metrics();
         loop {
+            let answered = self.answered(to).is_some_and(|at| at >= asked);
             let found = self.followers().into_iter().find(|of| of.replica == to);
             match found {
-                Some(of) if of.voter && of.matched >= end => return true,
+                Some(of) if of.voter && of.matched >= end && answered => return true,
                 Some(of) if of.voter => {}
                 _ => return false,
             }
@@ -73,22 +82,32 @@ impl Group {
         }
     }
 
+    /// When the last request that a follower has answered was sent.
+    fn answered(&self, by: ReplicaId) -> Option<InstantOf<TypeConfig>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let answered = metrics.heartbeat.as_ref()?.get(&by)?.as_ref()?;
+        Some(**answered)
+    }
+
     /// Tells heirs to take over until this replica leads no more in `epoch`.
     async fn leave(&self, epoch: LeaderEpoch, to: ReplicaId) -> Result<(), GroupError> {
-        let (mut heir, mut tries) = (to, 0);
-        loop {
+        let mut heir = to;
+        for tries in 1..=TRIES {
             let told = self.raft.trigger().transfer_leader(heir).await;
             told.map_err(|error| self.stopped(&error))?;
             if tokio::time::timeout(AGAIN_AFTER, self.left(epoch)).await.is_ok() {
                 return Ok(());
             }
-            tries += 1;
             if tries % TRIES_EACH == 0 {
                 let other = self.heir(|node| node != heir.node);
                 tracing::warn!(group = %self.id(), %heir, ?other, "an heir does not take over");
                 heir = other.unwrap_or(heir);
             }
         }
+        let text = "it gave its leadership away, and nobody took it";
+        self.log.note_failure(text);
+        Err(GroupError::Stopped(self.id(), text.to_owned()))
     }
 
     /// Completes when this replica does not lead in `epoch`.

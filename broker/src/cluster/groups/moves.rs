@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, MOVE, view};
 use crate::services::Services;
 use crate::stop::Stopping;
 
-/// For all moves of one call.
+/// For all moves of one call, and for all of a stop.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Leaderships that are handed over side by side. While one moves nothing is appended, and the more move at
 /// once, the longer each takes.
@@ -106,26 +106,32 @@ pub(crate) async fn request_moves(services: &Arc<Services>, moves: Vec<Move>) ->
 }
 
 /// Hands over everything that is led here, before the broker stops: the metadata last, so that there is a
-/// controller meanwhile. What another broker that stops has handed to this one goes on with the next round.
+/// controller meanwhile. It takes some time at most, and what is led still ends with the broker.
 pub(crate) async fn leave_all(services: &Arc<Services>) {
     let Some(cluster) = services.cluster() else { return };
     cluster.peers.retire();
-    for _round in 0..ROUNDS {
-        let led = cluster.groups.led();
-        if led.is_empty() {
-            break;
+    let leaving = async {
+        // What a broker that stops as well had given to this one before it knew goes on with the next round.
+        for _round in 0..ROUNDS {
+            let led = cluster.groups.led();
+            let leave = |group| leave(services, cluster, group);
+            stream::iter(&led).for_each_concurrent(SIDE_BY_SIDE, leave).await;
         }
-        stream::iter(&led).for_each_concurrent(SIDE_BY_SIDE, |group| leave(cluster, group)).await;
+        leave(services, cluster, &cluster.metadata).await;
+    };
+    if tokio::time::timeout(WITHIN, leaving).await.is_err() {
+        let left = cluster.groups.led().len();
+        tracing::warn!(left, "not everything was handed over in time");
     }
-    leave(cluster, &cluster.metadata).await;
 }
 
-/// Hands over one group, to another heir where the first one lacks too much.
-async fn leave(cluster: &Cluster, group: &Arc<Group>) {
+/// Hands over one group, to another heir where the first one does not do.
+async fn leave(services: &Services, cluster: &Cluster, group: &Arc<Group>) {
     let mut refused = Vec::new();
     while group.leadership().leader == Some(group.replica()) {
-        let fit = |node| cluster.peers.is_connected(node) && !refused.contains(&node);
-        let Some(heir) = group.heir(fit) else { return };
+        let stays =
+            |node| cluster.peers.is_connected(node) && services.metadata.image().is_active(node);
+        let Some(heir) = group.heir(|node| stays(node) && !refused.contains(&node)) else { return };
         if let Err(error) = group.transfer(heir).await {
             tracing::debug!(group = %group.id(), %heir, %error, "leadership stays");
             refused.push(heir.node);

@@ -52,6 +52,8 @@ pub(super) struct Links {
     /// One-way: from, to.
     cut: BTreeSet<(ReplicaId, ReplicaId)>,
     dice: Dice,
+    /// Replicas that hear nothing of what leaders want to hand over.
+    pub(super) deaf_to_transfers: BTreeSet<ReplicaId>,
     pub(super) loss_percent: u64,
     pub(super) repeat_percent: u64,
     pub(super) delay_max_ms: u64,
@@ -70,6 +72,7 @@ impl Net {
         Self(Arc::new(Mutex::new(Links {
             groups: BTreeMap::new(),
             cut: BTreeSet::new(),
+            deaf_to_transfers: BTreeSet::new(),
             dice: Dice::new(seed),
             loss_percent: 0,
             repeat_percent: 0,
@@ -287,6 +290,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
         request: TransferLeaderRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        if self.net.with(|links| links.deaf_to_transfers.contains(&self.to)) {
+            return Err(unreachable(&io::Error::from(io::ErrorKind::TimedOut)));
+        }
         self.call(|group| {
             let request = request.clone();
             async move { group.transfer_leader(request).await }
