@@ -435,14 +435,37 @@ async fn a_broker_that_stops_has_handed_over_before() {
     });
     let gone = i32::try_from(led[0]).unwrap();
     cluster.stop_node(gone);
-    // Nobody had to notice its silence first: the new leaders know at once.
-    let others = cluster.running();
-    for partition in 0..3 {
-        let leads = |node: &i32| leaders(cluster.address_of(*node))[partition] == i64::from(*node);
-        assert!(others.iter().any(leads), "partition {partition}");
-    }
+    all_are_led(&cluster);
     let controller = cluster.controller().await.unwrap();
     assert_ne!(controller, gone);
+}
+
+/// Nobody had to notice a silence first: the new leaders know at once.
+fn all_are_led(cluster: &TestCluster) {
+    for partition in 0..3 {
+        let leads = |node: &i32| leaders(cluster.address_of(*node))[partition] == i64::from(*node);
+        assert!(cluster.running().iter().any(leads), "partition {partition}");
+    }
+}
+
+/// Nothing is written meanwhile, so that a replica that came back hears nothing by itself; and yet it is
+/// the heir of what leaves next.
+#[tokio::test]
+async fn brokers_restart_one_after_the_other_and_hand_over_each_time() {
+    let mut cluster = three().await;
+    for gone in [1, 2, 3, 1] {
+        until("everything in sync", || {
+            let in_sync = |of: &Value| {
+                of["IsrNodes"].as_array().is_some_and(|isr| isr.len() == 3)
+                    && of["LeaderId"].as_i64() > Some(0)
+            };
+            let shown = |node: &i32| partitions_of_t(cluster.address_of(*node)).iter().all(in_sync);
+            cluster.running().iter().all(shown).then_some(())
+        });
+        cluster.stop_node(gone);
+        all_are_led(&cluster);
+        cluster.start_node(gone).await.unwrap();
+    }
 }
 
 #[tokio::test]
