@@ -2,7 +2,8 @@
 
   acks.py BOOTSTRAP TOPIC PARTITIONS RECORDS_PER_SECOND BYTES OUT.jsonl
 
-Records go round the partitions named (`0-9` or `0,3,7`), acks=all, idempotent, librdkafka's defaults otherwise. Each line of
+Records go round the partitions named (`0-9` or `0,3,7`), acks=all, idempotent, nodes that were away tried again every second,
+librdkafka's defaults otherwise. Each line of
 OUT.jsonl is [partition, sent, acknowledged] in monotonic seconds, acknowledged null where it failed. On standard input:
 `create TOPIC PARTITIONS REPLICAS`, `state TOPIC` (JSON: leader and in-sync replicas of each partition), `stop`.
 """
@@ -46,7 +47,9 @@ def spread(text):
 threading.Thread(target=listen, daemon=True).start()
 partitions, value, count = list(spread(named)), b"x" * int(size), 0
 producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "log_level": 0,
-                     "delivery.timeout.ms": 120000, "message.timeout.ms": 120000, "linger.ms": 0})
+                     "delivery.timeout.ms": 120000, "message.timeout.ms": 120000, "linger.ms": 0,
+                     # Else a node that leads soon after it came back is not met for up to 10 s: the client's, not the cluster's.
+                     "reconnect.backoff.max.ms": 1000})
 began = time.monotonic()
 while not stop.is_set():
     now = time.monotonic()
