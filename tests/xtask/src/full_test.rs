@@ -20,6 +20,8 @@ const SNAPSHOTS: &str = "tests/compat/snapshots";
 const CORPUS: &str = "tests/compat/corpus";
 /// Kills under load, each followed by a count of what was acknowledged.
 const CRASH: &str = "tests/compat/crash";
+/// Consumers that read from the replica in their rack.
+const RACKS: &str = "tests/compat/racks";
 /// The same requests to a real Kafka, compared field by field.
 const DIFFERENTIAL: &str = "tests/differential/run";
 /// How much memory the release build needs when idle, and how large it is.
@@ -63,7 +65,19 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             Ok(error.map(|error| format!("{error:#}")).into_iter().collect())
         });
     }
+    outcome.check("racks", || {
+        Ok(racks(root).err().map(|error| format!("{error:#}")).into_iter().collect())
+    });
     outcome.finish()
+}
+
+/// Has real clients read from a follower of three brokers.
+fn racks(root: &Path) -> Result<()> {
+    for program in ["python3", "kcat"] {
+        ensure_program(program, program)?;
+    }
+    let broker = build_broker(root)?;
+    steps::run(Command::new("python3").arg(RACKS).arg(broker).current_dir(root))
 }
 
 /// Runs the clients people use against the broker of this tree, and our own command line against a
