@@ -149,7 +149,7 @@ struct Entry {
 pub struct Groups {
     entries: RwLock<BTreeMap<GroupId, Entry>>,
     changes: watch::Sender<u64>,
-    /// How many groups have begun to run here since the start.
+    /// How many groups that are not new have begun to run here since the start.
     begun: AtomicU64,
 }
 
@@ -169,8 +169,10 @@ impl fmt::Debug for Groups {
 impl Groups {
     /// A group that runs, in the place of what was known of it.
     pub fn insert(&self, id: GroupId, group: Arc<dyn GroupRpc>) {
+        // A new one was sent nothing yet.
+        let comes_back = group.leadership().epoch > LeaderEpoch::ZERO;
         self.entries.write().insert(id, Entry { group: Some(group), stopped: None });
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(u64::from(comes_back), Ordering::Relaxed);
         self.changed();
     }
 
@@ -206,8 +208,8 @@ impl Groups {
         self.entries.read().get(id)?.stopped.clone()
     }
 
-    /// How many groups have begun to run since the start. Peers are told, as what they sent to a group
-    /// before it ran was lost.
+    /// How many groups that are not new have begun to run since the start. Peers are told, as what they
+    /// sent to a group before it ran was lost.
     #[must_use]
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)

@@ -89,3 +89,24 @@ async fn a_live_node_that_no_longer_leads_is_succeeded() {
     until("another stands", || stood(&groups)[0] + stood(&groups)[2] > 0).await;
     assert_eq!(stood(&groups)[1], 0);
 }
+
+/// A broker's links stand before its groups run: what it was sent before is lost.
+#[tokio::test(start_paused = true)]
+async fn groups_that_come_back_late_are_greeted_and_new_ones_are_not() {
+    let nodes = three(&Arc::default());
+    all_met(&nodes).await;
+    let groups = replicas(&nodes[..1], 0, &[1, 2, 3]);
+    groups[0].set_leader(1, 4);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let greeted = || groups[0].ups.load(Ordering::Relaxed);
+    let before = greeted();
+    let new = Arc::new(fake(2, &[1, 2, 3]));
+    nodes[1].groups.insert(group_id(1), Arc::<FakeGroup>::clone(&new));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(greeted(), before, "nothing was sent to a new group");
+    let late = Arc::new(fake(2, &[1, 2, 3]));
+    late.set_leader(1, 4);
+    nodes[1].groups.insert(group_id(0), Arc::<FakeGroup>::clone(&late));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(greeted(), before + 1);
+}
