@@ -5,7 +5,8 @@
 //! Never: batches, or what Raft does with any of it.
 //!
 //! Invariants: a record whose [`Journal::durable`] returned `Ok` is there after any crash; records
-//! come back in the order in which they were written, without a gap. A file with a hole in what was
+//! come back in the order in which they were written, without a gap; of those that were written together
+//! all come back or none. A file with a hole in what was
 //! durable is never opened: a replica that forgot its vote could vote twice.
 
 mod frame;
@@ -132,9 +133,8 @@ impl Journal {
             if frame.body.is_empty() {
                 return Ok(());
             }
-            let record = Record::decode(frame.body).ok_or(frame.end - frame::HEAD)?;
-            state.apply(&record);
-            Ok(())
+            record::decode_all(frame.body, |record| state.apply(record))
+                .ok_or(frame.end - frame::HEAD)
         });
         let damaged = |position| JournalError::Damaged { path: path.clone(), position };
         let len = match tail.map_err(damaged)? {
@@ -204,7 +204,8 @@ impl Journal {
         self.write(&[record]).map(|_| ())
     }
 
-    /// Writes records and asks for a flush; the answer is what [`Self::durable`] takes.
+    /// Writes records and asks for a flush; the answer is what [`Self::durable`] takes. After a crash
+    /// all of them are there or none.
     ///
     /// # Errors
     /// The disk failed, now or before: nothing is written any more.
@@ -231,10 +232,9 @@ impl Journal {
             return Err(dead(kind));
         }
         let mut bytes = Vec::new();
-        let mut body = Vec::new();
-        for record in records {
-            body.clear();
-            record.encode(&mut body);
+        if !records.is_empty() {
+            let mut body = Vec::new();
+            record::encode_all(records, &mut body);
             frame::push(&mut bytes, inner.len, inner.synced, &body);
         }
         if let Err(error) = inner.file.write_all_at(&[IoSlice::new(&bytes)], inner.len) {

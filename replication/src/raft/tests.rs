@@ -3,6 +3,7 @@
 //! Every run is a function of its seed. A failing seed is replayed with
 //! `OTTLA_SEED=<seed> cargo test -p ottla-replication <test>`.
 
+mod adopting;
 mod cluster;
 #[cfg(target_os = "linux")]
 mod cost;

@@ -93,9 +93,42 @@ const EMPTIED: u8 = 11;
 const LEFT: u8 = 12;
 const DELETED: u8 = 13;
 
+/// Several records, each behind its length.
+const TOGETHER: u8 = 14;
+
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
 const LOG_START: u8 = 2;
+
+/// The body of a frame that says all of `records`.
+pub(super) fn encode_all(records: &[Record], out: &mut Vec<u8>) {
+    if let [one] = records {
+        return one.encode(out);
+    }
+    out.push(TOGETHER);
+    for record in records {
+        let head = out.len();
+        out.extend_from_slice(&[0; size_of::<u32>()]);
+        let body = out.len();
+        record.encode(out);
+        let len = (out.len() - body) as u32;
+        out[head..body].copy_from_slice(&len.to_le_bytes());
+    }
+}
+
+/// Shows `see` the records of a frame's body; `None` where the bytes are none.
+pub(super) fn decode_all(bytes: &[u8], mut see: impl FnMut(&Record)) -> Option<()> {
+    let Some(mut rest) = bytes.strip_prefix(&[TOGETHER]) else {
+        see(&Record::decode(bytes)?);
+        return Some(());
+    };
+    while let Some((len, behind)) = rest.split_first_chunk() {
+        let (body, next) = behind.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        see(&Record::decode(body)?);
+        rest = next;
+    }
+    rest.is_empty().then_some(())
+}
 
 impl Record {
     #[must_use]

@@ -238,3 +238,51 @@ fn a_full_disk_puts_the_rewriting_off() {
     let found: Vec<_> = (0..GROUPS).map(|p| journal.group(group(p))).collect();
     assert_eq!(states(STEPS + 40).pop(), Some(found));
 }
+
+#[test]
+fn records_that_were_written_together_come_back_together() {
+    const STEPS: u64 = 45;
+    let states = states(STEPS);
+    let write = |fs: &SimFileSystem| -> usize {
+        let Ok((journal, flusher)) = open(fs) else { return 0 };
+        let mut durable = 0;
+        for step in (0..STEPS).step_by(3) {
+            let records: Vec<_> = (step..step + 3).map(record).collect();
+            let Ok(place) = journal.write(&records) else { break };
+            flusher.flush_pending();
+            if let Some(Ok(())) = journal.durable_now(place) {
+                durable = step as usize + 3;
+            }
+        }
+        durable
+    };
+    let torn = |seed| {
+        let options = SimOptions {
+            keep_block_per_million: 900_000,
+            torn_block_per_million: 900_000,
+            ..SimOptions::default()
+        };
+        let fs = SimFileSystem::new(seed, options);
+        fs.create_dir_all(dir()).unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        fs
+    };
+    let calls = {
+        let fs = torn(0);
+        let before = fs.calls();
+        assert_eq!(write(&fs), STEPS as usize);
+        fs.calls() - before
+    };
+    for call in 0..calls {
+        for seed in 0..8 {
+            let fs = torn(seed ^ call << 8);
+            fs.power_off_at(fs.calls() + call);
+            let durable = write(&fs);
+            fs.crash();
+            let (journal, _) = open(&fs).unwrap();
+            let found: Vec<_> = (0..GROUPS).map(|p| journal.group(group(p))).collect();
+            let at = (durable..=durable + 3).step_by(3).find(|at| states.get(*at) == Some(&found));
+            assert!(at.is_some(), "call {call}, seed {seed}: {durable} durable, found {found:?}");
+        }
+    }
+}

@@ -77,8 +77,8 @@ pub(super) fn open_partition(
         name: TopicPartition::new("topic", 0),
         topic_id: GROUP.topic,
         node: NodeId(1),
+        epoch: log.latest_epoch().unwrap_or(LeaderEpoch(0)),
         log,
-        epoch: LeaderEpoch(0),
         copies,
         durability,
         home: home(&flusher),
@@ -221,7 +221,11 @@ fn crash_everywhere() -> Result<(), String> {
 }
 
 pub(super) fn disk(seed: u64) -> SimFileSystem {
-    let fs = SimFileSystem::new(seed, SimOptions::default());
+    disk_of(seed, SimOptions::default())
+}
+
+pub(super) fn disk_of(seed: u64, options: SimOptions) -> SimFileSystem {
+    let fs = SimFileSystem::new(seed, options);
     fs.create_dir_all(Path::new("/data")).unwrap();
     fs.sync_dir(Path::new("/")).unwrap();
     fs
