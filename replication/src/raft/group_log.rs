@@ -181,6 +181,7 @@ impl GroupLog {
             here: false,
         };
         let flushed = partition.inspect(|log, _| log.flushed()).unwrap_or(Offset::ZERO);
+        let noted = (MonoTime::default(), records.synced);
         let log = Arc::new(Self {
             id,
             me,
@@ -188,7 +189,7 @@ impl GroupLog {
             journal,
             clock,
             map: Mutex::new(map),
-            flushes: Mutex::new(Flushes { flushed, ..Flushes::default() }),
+            flushes: Mutex::new(Flushes { flushed, noted, ..Flushes::default() }),
             role: Mutex::new(Role { vote: records.vote, leads: None, told }),
             applied: Mutex::new(Applied { last: applied, membership, bytes: 0 }),
             listeners: Mutex::default(),
@@ -536,7 +537,9 @@ impl GroupLog {
         {
             let flushes = self.flushes.lock();
             let (at, offset) = flushes.noted;
-            if flushes.flushed <= offset || now.since(at) < SYNCED_EVERY {
+            // The first time at once: a folder that is lost later must not pass for a new one.
+            let early = offset > Offset::ZERO && now.since(at) < SYNCED_EVERY;
+            if flushes.flushed <= offset || early {
                 return;
             }
         }

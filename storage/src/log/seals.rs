@@ -70,6 +70,13 @@ impl SealFile {
         self.append(folder, &records)?.sync_data()
     }
 
+    pub(super) const fn cut_at(&self) -> Option<Offset> {
+        match self.cut {
+            Some(cut) => Some(cut.at),
+            None => None,
+        }
+    }
+
     /// The log is cut at `at`, while a recovery point up to `known` may have been given out.
     pub(super) fn note_cut(&mut self, at: Offset, known: Offset) {
         self.cut = Some(match self.cut {

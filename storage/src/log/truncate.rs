@@ -88,6 +88,13 @@ impl PartitionLog {
         Ok(self.log_start)
     }
 
+    /// Where the log was cut on purpose, until it is durable again as far as it was before: whoever noted
+    /// until then that it was durable beyond finds nothing missing.
+    #[must_use]
+    pub const fn cut_at(&self) -> Option<Offset> {
+        self.seals.cut_at()
+    }
+
     /// Cuts the log at `position` of a segment, where `end` is; what lies behind goes. The log is
     /// offline where that fails half way.
     pub(super) fn cut_behind(

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use ottla_protocol::model::Offset;
-use ottla_storage::{LogError, LogHealth};
+use ottla_storage::{LogError, LogHealth, PartitionLog};
 
 use super::{RecoverError, Seat};
 use crate::raft::defects::Defect;
@@ -44,12 +44,22 @@ impl Returning<'_> {
             Rebuilt::Whole(map, lost) => (map, lost),
             Rebuilt::Broken { why, .. } => return Err(RecoverError::Broken(why)),
         };
+        let short = self.records.synced > map.end();
+        if short && !self.was_cut()? {
+            self.distrust("entries that were durable are not there").await?;
+        }
         let last_anchor = self.records.anchors.last_key_value();
-        if lost.is_some() || last_anchor.is_some_and(|(index, _)| *index >= map.next()) {
+        if short || lost.is_some() || last_anchor.is_some_and(|(index, _)| *index >= map.next()) {
             let synced = Record::Synced(self.seat.id, self.records.synced.min(map.end()));
             self.note(&[Record::Truncate(self.seat.id, map.next()), synced]).await?;
         }
         Ok((map, self.records))
+    }
+
+    /// Whether the log ends where it does because it was cut there, of which the journal may not have heard.
+    fn was_cut(&self) -> Result<bool, RecoverError> {
+        let look = |log: &PartitionLog| log.cut_at().is_some_and(|cut| cut <= log.log_end());
+        Ok(self.seat.partition.inspect(|log, _| look(log))?)
     }
 
     /// It was removed from here, and comes back with what its leader sends.

@@ -231,14 +231,15 @@ impl Cluster {
         let here = home(&flusher);
         let journal = Journal::open(Arc::clone(&fs), dir(), here.clone())
             .map_err(|error| std::io::Error::other(error.to_string()))?;
-        let synced = journal.group(GROUP).map_or(Offset::ZERO, |records| records.synced);
+        let path: PathBuf = dir().join("topic-0");
+        // As `Replicas` does: of a log that is not there nothing is asked.
+        let known = journal.group(GROUP).filter(|_| fs.exists(&path).unwrap_or(false));
         let context = OpenContext {
-            recovery_point: synced,
+            recovery_point: known.map_or(Offset::ZERO, |records| records.synced),
             after_recovery_point: AfterRecoveryPoint::Cut,
             topic_id: GROUP.topic,
             ..OpenContext::new(now_since(start), LogResources::new(64, 1 << 20))
         };
-        let path: PathBuf = dir().join("topic-0");
         fs.create_dir_all(&path)?;
         let io = |error: ottla_storage::LogError| std::io::Error::other(error.to_string());
         let (mut log, _) =

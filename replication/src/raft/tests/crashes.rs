@@ -311,3 +311,49 @@ fn a_truncation_and_a_purge_are_durable_when_they_return() {
         }
     });
 }
+
+/// Cuts the log's last entries away, until the power fails.
+async fn cut(fs: &SimFileSystem) -> Result<(), String> {
+    let (log, flusher) = open(fs).await?;
+    let cut = flushed(&flusher, log.truncate(STEPS - 3)).await;
+    cut.map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_was_cut_on_purpose_is_not_missed_after_a_crash_at_any_call() {
+    simulate(async {
+        let filled = disk(3);
+        assert_eq!(append(&filled).await, STEPS);
+        {
+            let (log, flusher) = open(&filled).await.unwrap();
+            let synced = [Record::Synced(GROUP, log.with_map(|map| map.end()))];
+            flushed(&flusher, log.journal.commit(&synced)).await.unwrap();
+        }
+        let calls = {
+            let fs = filled.fork(0);
+            let before = fs.calls();
+            cut(&fs).await.unwrap();
+            fs.calls() - before
+        };
+        let mut between = 0;
+        for call in 0..calls {
+            for seed in 0..4 {
+                let fs = filled.fork(seed ^ call << 8);
+                fs.power_off_at(fs.calls() + call);
+                let _cut = cut(&fs).await;
+                fs.crash();
+                let at = format!("call {call}, seed {seed}");
+                let journal = open_partition(&fs, Durability::Fsync, Copies::Several);
+                let synced = journal.unwrap().1.group(GROUP).unwrap().synced;
+                let (log, _) = open(&fs).await.unwrap_or_else(|error| panic!("{at}: {error}"));
+                assert!(log.may_vote(), "{at}: it takes what was cut for lost");
+                let (next, end) = log.with_map(|map| (map.next(), map.end()));
+                assert!((STEPS - 3..=STEPS).contains(&next), "{at}: {next} entries are left");
+                between += u32::from(synced > end);
+                let known = log.journal.group(GROUP).unwrap();
+                assert!(known.synced <= end && known.suspect.is_none(), "{at}: {known:?}");
+            }
+        }
+        assert!(between > 0, "no crash came between the cut and the journal's word of it");
+    });
+}
