@@ -96,6 +96,8 @@ pub(crate) struct GroupLog {
     role: Mutex<Role>,
     pub(super) applied: Mutex<Applied>,
     listeners: Mutex<Vec<LeadershipListener>>,
+    /// Held while the partition and the listeners are told.
+    telling: Mutex<()>,
     /// Where retention wants the next snapshot to end.
     pub(super) snapshot_target: Mutex<Option<Point>>,
     /// The snapshot that was built last.
@@ -193,6 +195,7 @@ impl GroupLog {
             role: Mutex::new(Role { vote: records.vote, leads: None, told }),
             applied: Mutex::new(Applied { last: applied, membership, bytes: 0 }),
             listeners: Mutex::default(),
+            telling: Mutex::default(),
             snapshot_target: Mutex::new(None),
             built: Mutex::new(None),
             suspect: records.suspect,
@@ -240,6 +243,7 @@ impl GroupLog {
     }
 
     pub(super) fn listen(&self, listener: LeadershipListener) {
+        let _turn = self.telling.lock();
         self.listeners.lock().push(Arc::clone(&listener));
         listener(self.id, self.leadership());
     }
@@ -248,7 +252,7 @@ impl GroupLog {
     /// term's leader is told first.
     pub(super) async fn save_vote(self: &Arc<Self>, vote: &Vote) -> io::Result<()> {
         let leader = vote.committed.then_some(vote.leader_id.voted_for);
-        let told = {
+        let changed = {
             let mut role = self.role.lock();
             let mine = vote.leader_id.voted_for == self.me;
             if !mine || role.leads != Some(vote.leader_id.term) {
@@ -256,11 +260,11 @@ impl GroupLog {
             }
             let here = role.leads.is_some() && role.told.here;
             let told = Leadership { epoch: epoch_of(vote.leader_id.term), leader, here };
-            let changed = role.told != told;
-            role.told = told;
-            changed.then_some(told)
+            std::mem::replace(&mut role.told, told) != told
         };
-        self.tell(told);
+        if changed {
+            self.tell();
+        }
         let place = self.journal.write(&[Record::Vote(self.id, *vote)])?;
         if Defect::VoteOvertakes.is_active() {
             self.journal.durable(place).await?;
@@ -277,7 +281,7 @@ impl GroupLog {
 
     /// An entry of `term` is appended: if this replica voted for itself in that term, it leads.
     fn note_appended(&self, term: u64) {
-        let told = {
+        {
             let mut role = self.role.lock();
             let elected = role.vote.is_some_and(|vote| {
                 vote.leader_id.term == term && vote.leader_id.voted_for == self.me
@@ -287,23 +291,21 @@ impl GroupLog {
             }
             role.leads = Some(term);
             role.told = Leadership { epoch: epoch_of(term), leader: Some(self.me), here: false };
-            role.told
-        };
-        self.partition.begin_epoch(told.epoch);
-        self.tell(Some(told));
+        }
+        self.partition.begin_epoch(epoch_of(term));
+        self.tell();
     }
 
     /// An entry of `term` is committed here.
     pub(super) fn note_applied(&self, term: u64) {
-        let told = {
+        {
             let mut role = self.role.lock();
             if role.leads != Some(term) || role.told.here {
                 return;
             }
             role.told.here = true;
-            role.told
-        };
-        self.tell(Some(told));
+        }
+        self.tell();
     }
 
     /// Why the instance ended by itself, if it did.
@@ -344,17 +346,19 @@ impl GroupLog {
 
     /// The instance is gone: whatever waits here waits for nothing.
     pub(super) fn note_stopped(&self) {
-        let told = {
+        {
             let mut role = self.role.lock();
             role.leads = None;
             role.told = Leadership { leader: None, here: false, ..role.told };
-            role.told
-        };
-        self.tell(Some(told));
+        }
+        self.tell();
     }
 
-    fn tell(&self, told: Option<Leadership>) {
-        let Some(told) = told else { return };
+    /// Tells everyone who leads. Whoever noted it is not always the first to come here: each tells what
+    /// holds by then, so that the last word is the newest.
+    fn tell(&self) {
+        let _turn = self.telling.lock();
+        let told = self.leadership();
         let leader = told.leader.map(|leader| leader.node);
         self.partition.set_leader(leader, Some(told.epoch));
         let listeners = self.listeners.lock().clone();

@@ -1,7 +1,8 @@
 //! What one replica owes to those whom it answered: that a flush is asked for whenever one is waited for,
 //! and that what was deleted stays so.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use futures_util::stream;
 use openraft::storage::{IOFlushed, RaftStateMachine};
@@ -12,11 +13,13 @@ use ottla_storage::flush::FlushCoordinator;
 use ottla_storage::fs::sim::{DiskError, Op, OpMatcher};
 use ottla_storage::{AppendOrigin, LogSettings};
 
-use super::cluster::{batch, simulate};
+use parking_lot::Mutex;
+
+use super::cluster::{batch, replica, simulate};
 use super::crashes::{STEPS, disk, entry, flushed, now, open_as, open_partition};
 use crate::partition::{Copies, Outcome, SubmittedBatch, Until};
 use crate::raft::group_log::GroupLog;
-use crate::raft::{Batch, Committed, Entry, Payload, StateMachine, TypeConfig};
+use crate::raft::{Batch, Committed, Entry, Payload, StateMachine, TypeConfig, Vote};
 
 type Told = tokio::sync::oneshot::Receiver<std::io::Result<()>>;
 
@@ -178,4 +181,40 @@ async fn deleted_before_a_crash(seed: u64, purged: bool) -> Offset {
 fn deleted_records_stay_deleted_after_a_crash() {
     assert_eq!(simulate(deleted_before_a_crash(5, false)), Offset(3));
     assert_eq!(simulate(deleted_before_a_crash(6, true)), Offset(3), "with its entry purged");
+}
+
+#[test]
+fn the_last_word_on_who_leads_is_what_holds() {
+    simulate(async {
+        let (log, flusher) = open_as(&disk(9), Durability::Fsync).await.unwrap();
+        let (begin, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let ended = Mutex::new(ended);
+        // It takes its time over a leader: until the next word is out, if that can overtake this one.
+        log.listen(Arc::new(move |_, told| {
+            if told.leader.is_some() {
+                begin.send(()).unwrap();
+                let _none = ended.lock().recv_timeout(Duration::from_millis(100));
+            }
+        }));
+        let last = Arc::new(Mutex::new(None));
+        let heard = Arc::clone(&last);
+        log.listen(Arc::new(move |_, told| *heard.lock() = Some(told)));
+        let stopping = {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                begun.recv().unwrap();
+                log.note_stopped();
+                // Nobody may be waiting any more.
+                let _heard = end.send(());
+            })
+        };
+        let mut vote = Vote::new(5, replica(2));
+        vote.committed = true;
+        flushed(&flusher, log.save_vote(&vote)).await.unwrap();
+        stopping.join().unwrap();
+        assert_eq!(log.leadership().leader, None);
+        assert_eq!(last.lock().map(|told| told.leader), Some(None), "an older word came last");
+        assert_eq!(log.partition.leader(), None);
+    });
 }
