@@ -69,11 +69,8 @@ impl Partition {
         let aside = match exchanged {
             Ok(aside) => aside,
             Err(error) => {
-                if let ExchangeError::HalfWay(LogError::Io { source, .. }) = &error {
-                    state.home.fail(&source.to_string());
-                    drop(state);
-                    self.take_offline();
-                }
+                let (ExchangeError::Kept(log) | ExchangeError::HalfWay(log)) = &error;
+                self.after(state, log);
                 return Err(error);
             }
         };

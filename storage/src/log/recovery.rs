@@ -163,7 +163,7 @@ impl PartitionLog {
         }
         let dir = self.folder.dir.to_path_buf();
         self.seals
-            .void(&self.folder, stale.into_iter(), self.log_end, self.durability.promised())
+            .void(&self.folder, &stale, self.log_end, self.durability.promised())
             .map_err(LogError::io("take back the seals of", &dir))
     }
 

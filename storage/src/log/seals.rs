@@ -41,33 +41,46 @@ impl SealFile {
         Ok((Self { end: seal::valid_bytes(&bytes) as u64, cut: None }, seals))
     }
 
-    /// Appends a record; the caller syncs the file.
+    /// Appends records, all or none; the caller syncs the file.
     pub(super) fn append(&mut self, folder: &Folder, record: &[u8]) -> io::Result<Arc<dyn File>> {
         let file = folder.fs.open(&folder.dir.join(SEGMENT_SEALS), OpenMode::Create)?;
         let head = seal::file_head();
         let parts: &[&[u8]] = if self.end == 0 { &[&head, record] } else { &[record] };
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        file.write_all_at(&slices, self.end)?;
+        if let Err(error) = file.write_all_at(&slices, self.end) {
+            // A part of it may stand there, and would be believed.
+            file.set_len(self.end)?;
+            return Err(error);
+        }
         self.end += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         Ok(file)
     }
 
     /// Says that the log is about to be cut at `at`, so that what was sealed of the segments from
-    /// `bases` on no longer holds; `promised` the
-    /// largest recovery point that was given out. Durable on return.
+    /// `bases` on no longer holds; `promised` is the largest recovery point that was given out. After an
+    /// error nothing was said. The caller syncs the file; there is none where nothing was sealed.
+    pub(super) fn announce(
+        &mut self,
+        folder: &Folder,
+        bases: &[Offset],
+        at: Offset,
+        promised: Offset,
+    ) -> io::Result<Option<Arc<dyn File>>> {
+        let records: Vec<u8> = bases.iter().flat_map(|base| seal::encode_void(*base, at)).collect();
+        let file = (!records.is_empty()).then(|| self.append(folder, &records)).transpose()?;
+        self.note_cut(at, promised);
+        Ok(file)
+    }
+
+    /// As [`Self::announce`], durable on return.
     pub(super) fn void(
         &mut self,
         folder: &Folder,
-        bases: impl Iterator<Item = Offset>,
+        bases: &[Offset],
         at: Offset,
         promised: Offset,
     ) -> io::Result<()> {
-        self.note_cut(at, promised);
-        let records: Vec<u8> = bases.flat_map(|base| seal::encode_void(base, at)).collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.append(folder, &records)?.sync_data()
+        self.announce(folder, bases, at, promised)?.map_or(Ok(()), |file| file.sync_data())
     }
 
     pub(super) const fn cut_at(&self) -> Option<Offset> {

@@ -28,6 +28,7 @@ use super::{LogHealth, LogResources, PartitionLog};
 use crate::error::{AppendError, LogError};
 use crate::fs::{File, FileSystem};
 use crate::leader_epoch::LeaderEpochCache;
+use crate::log_dir::is_disk_fault;
 use crate::producer_state::ProducerState;
 use crate::producer_state::snapshot::{self, Expiry};
 use crate::settings::CleanupPolicy;
@@ -301,24 +302,28 @@ impl PartitionLog {
             let base = log.active().base();
             let folder = log.folder.clone();
             log.seals
-                .void(&folder, std::iter::once(base), end, promised)
+                .void(&folder, &[base], end, promised)
                 .map_err(|error| ExchangeError::Kept(LogError::io("write", &folder.dir)(error)))?;
         }
         log.segments.iter_mut().for_each(|segment| segment.forget_handles(&log.folder));
         let root = live.parent().unwrap_or(&live).to_path_buf();
         let fs = Arc::clone(&self.folder.fs);
-        let renamed = |from: &Path, to: &Path| {
-            let renamed = fs.rename(from, to).and_then(|()| fs.sync_dir(&root));
-            renamed.map_err(LogError::io("rename", from))
-        };
         let half_way = |log: &mut Self, error: LogError| {
             log.go_offline(format!("its files could not be exchanged: {error}"));
             ExchangeError::HalfWay(error)
         };
+        let moved = match fs.rename(&live, aside) {
+            // Nothing has happened.
+            Err(error) if !is_disk_fault(&error) => {
+                return Err(ExchangeError::Kept(LogError::io("rename", &live)(error)));
+            }
+            moved => moved.and_then(|()| fs.sync_dir(&root)),
+        };
         // From here on it is the next start's to keep or to remove.
         let coming = std::mem::take(&mut incoming.dir);
-        renamed(&live, aside).map_err(|error| half_way(self, error))?;
-        let reopened = renamed(&coming, &live).and_then(|()| {
+        moved.map_err(|error| half_way(self, LogError::io("rename", &live)(error)))?;
+        let renamed = fs.rename(&coming, &live).and_then(|()| fs.sync_dir(&root));
+        let reopened = renamed.map_err(LogError::io("rename", &coming)).and_then(|()| {
             let context = OpenContext {
                 recovery_point: end,
                 log_start: Some(log.log_start),

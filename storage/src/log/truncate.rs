@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ottla_protocol::model::{Now, Offset};
 
+use super::append::is_full;
 use super::{LogHealth, PartitionLog};
 use crate::error::{LogError, ReadError};
 use crate::file_name::{FileKind, SegmentFileName};
@@ -20,7 +21,7 @@ impl PartitionLog {
     ///
     /// # Errors
     ///
-    /// The log is offline, or its files cannot be changed.
+    /// The log is offline, or its files cannot be changed. A full disk leaves the log as it was.
     pub fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<Offset, LogError> {
         if let LogHealth::Offline(_) = self.health {
             self.writable()?;
@@ -57,7 +58,7 @@ impl PartitionLog {
     ///
     /// # Errors
     ///
-    /// The log is offline, or its files cannot be changed.
+    /// As [`Self::truncate_to`].
     pub fn truncate_fully_and_start_at(&mut self, start: Offset, now: Now) -> Result<(), LogError> {
         if let LogHealth::Offline(_) = self.health {
             self.writable()?;
@@ -103,8 +104,29 @@ impl PartitionLog {
         position: u64,
         end: Offset,
     ) -> Result<(), LogError> {
+        let changed = self.segments[index..].iter().map(Segment::base);
+        let bases: Vec<Offset> = changed.chain(self.stranded.iter().map(Segment::base)).collect();
+        self.announce_cut(&bases, end)?;
         self.cut_files_behind(index, position, end)
             .inspect_err(|error| self.go_offline(format!("a truncation failed: {error}")))
+    }
+
+    /// Notes durably that the segments from `bases` on are about to be cut at `at`. Nothing of them has been
+    /// touched by then: a full disk is waited out.
+    fn announce_cut(&mut self, bases: &[Offset], at: Offset) -> Result<(), LogError> {
+        let promised = self.durability.promised();
+        let noted = match self.seals.announce(&self.folder, bases, at, promised) {
+            Err(error) if is_full(&error) => {
+                return Err(LogError::io("note a truncation in", &self.folder.dir)(error));
+            }
+            Ok(Some(file)) => file.sync_data(),
+            result => result.map(|_| ()),
+        };
+        self.truncations += 1;
+        noted.map_err(|error| {
+            self.go_offline(format!("a truncation could not be noted: {error}"));
+            LogError::io("note a truncation in", &self.folder.dir)(error)
+        })
     }
 
     fn cut_files_behind(
@@ -113,13 +135,6 @@ impl PartitionLog {
         position: u64,
         end: Offset,
     ) -> Result<(), LogError> {
-        self.truncations += 1;
-        let changed = self.segments[index..].iter().map(Segment::base);
-        let bases: Vec<Offset> = changed.chain(self.stranded.iter().map(Segment::base)).collect();
-        let dir = self.folder.dir.to_path_buf();
-        self.seals
-            .void(&self.folder, bases.into_iter(), end, self.durability.promised())
-            .map_err(LogError::io("note a truncation in", &dir))?;
         // From the last one backwards: a crash in between leaves a log without holes.
         let mut gone: Vec<Segment> = self.segments.drain(index + 1..).collect();
         gone.append(&mut self.stranded);
@@ -140,12 +155,9 @@ impl PartitionLog {
     }
 
     pub(super) fn restart_at(&mut self, start: Offset, now: Now) -> Result<(), LogError> {
-        self.truncations += 1;
         let bases: Vec<Offset> = self.segments.iter().map(Segment::base).collect();
+        self.announce_cut(&bases, start)?;
         let dir = self.folder.dir.to_path_buf();
-        self.seals
-            .void(&self.folder, bases.into_iter(), start, self.durability.promised())
-            .map_err(LogError::io("note a truncation in", &dir))?;
         let mut gone: Vec<Segment> = self.segments.drain(..).collect();
         gone.append(&mut self.stranded);
         gone.sort_by_key(|segment| std::cmp::Reverse(segment.base()));
@@ -230,3 +242,6 @@ impl PartitionLog {
         self.sync_names()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,30 @@ fn a_disk_that_fails_while_the_log_is_cut_takes_its_directory_offline() {
     });
 }
 
+#[test]
+fn a_full_disk_while_the_log_is_cut_takes_nothing_offline() {
+    simulate(async {
+        let mut cluster = Cluster::new(37, 1);
+        cluster.start_alone(0).await;
+        let partition = cluster.alone(0).clone();
+        for value in ["one", "two"] {
+            let given = SubmittedBatch {
+                batch: batch(None, value),
+                origin: AppendOrigin::Client,
+                frame_bytes: 200,
+            };
+            let _appended = partition.submit(given, cluster.now(), Until::Appended, None);
+        }
+        let disk = &cluster.nodes[0].fs;
+        disk.fail_always(OpMatcher::op(Op::Write), DiskError::NoSpace);
+        assert!(partition.cut(Offset(1), cluster.now()).is_err());
+        assert!(!partition.is_offline(), "there may be room again");
+        disk.clear_faults();
+        partition.cut(Offset(1), cluster.now()).unwrap();
+        assert_eq!(partition.log_end(), Offset(1));
+    });
+}
+
 /// The folder of a replica's log, of which its journal remembers to have been durable.
 fn lose_folder(cluster: &Cluster, node: usize) {
     let fs = &cluster.nodes[node].fs;

@@ -7,7 +7,7 @@ use ottla_protocol::model::{
 use ottla_protocol::records::{BatchBuilder, Compression, ControlType, EndTxnMarker, NewRecord};
 
 use super::*;
-use crate::fs::sim::{SimFileSystem, SimOptions};
+use crate::fs::sim::{DiskError, Op, OpMatcher, SimFileSystem, SimOptions};
 use crate::fs::{FileSystem, OpenMode};
 use crate::log::MinOneBatch;
 use crate::log_dir::{FolderName, FolderStage};
@@ -311,4 +311,38 @@ fn what_is_no_log_is_refused_and_leaves_nothing() {
     assert!(!fs.exists(&folder(FolderStage::Future)).unwrap(), "a folder is left");
     let file = fs.open(&Path::new(LIVE).join("shipped-log"), OpenMode::Read);
     assert!(file.is_err());
+}
+
+#[test]
+fn a_first_rename_that_fails_outright_leaves_the_log_in_service() {
+    let source = source();
+    let shipment = source.shipment(Offset(38)).unwrap();
+    let fs = disk(2);
+    let mut log = open(&fs, Offset::ZERO).unwrap();
+    let incoming = send(&shipment, &log, 500).unwrap();
+    fs.fail_next(OpMatcher::op(Op::Rename), DiskError::NoSpace);
+    let error = log.exchange(incoming, &folder(FolderStage::Deleting), now()).unwrap_err();
+    assert!(matches!(error, ExchangeError::Kept(_)), "{error}");
+    assert_eq!(log.health(), &LogHealth::Healthy);
+    assert!(!fs.exists(&folder(FolderStage::Future)).unwrap(), "nobody removes it any more");
+    log.append_as_follower(&batch(0, 1, 2, None), now()).unwrap();
+    log.flush_now().unwrap();
+    // Another one that comes takes its place.
+    let incoming = send(&shipment, &log, 500).unwrap();
+    log.exchange(incoming, &folder(FolderStage::Deleting), now()).unwrap().remove();
+    assert_eq!(told(&log, Offset(38)), told(&source, Offset(38)));
+}
+
+#[test]
+fn a_rename_that_may_have_happened_takes_the_log_offline() {
+    let shipment = source().shipment(Offset(38)).unwrap();
+    for (op, error) in [(Op::Rename, DiskError::Io), (Op::SyncDir, DiskError::NoSpace)] {
+        let fs = disk(2);
+        let mut log = open(&fs, Offset::ZERO).unwrap();
+        let incoming = send(&shipment, &log, 500).unwrap();
+        fs.fail_next(OpMatcher::op(op), error);
+        let error = log.exchange(incoming, &folder(FolderStage::Deleting), now()).unwrap_err();
+        assert!(matches!(error, ExchangeError::HalfWay(_)), "{error}");
+        assert!(matches!(log.health(), LogHealth::Offline(_)));
+    }
 }
