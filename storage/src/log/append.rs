@@ -103,13 +103,15 @@ impl PartitionLog {
             log_start: self.log_start,
         };
         if !placed.is_empty() {
+            self.check_fits(&placed)?;
             self.write(&placed, staged, append.frame_bytes, now)?;
         }
         Ok(info)
     }
 
     /// Appends batches whose offsets and epochs another replica has assigned. Offsets must go on
-    /// where the log ends; gaps within are refused unless the topic is compacted.
+    /// where the log ends; gaps within are refused unless the topic is compacted. What is given in one go
+    /// stands in one segment, however large.
     ///
     /// # Errors
     ///
@@ -183,6 +185,16 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// What a client gives fits into a segment, as Kafka's `UnifiedLog.append` wants it. What a leader has
+    /// is taken: its segments may have been larger.
+    fn check_fits(&self, placed: &[Placed]) -> Result<(), AppendError> {
+        let (bytes, max) = (bytes_of(placed), self.settings.segment_bytes);
+        if bytes > u64::from(max) {
+            return Err(AppendError::AppendTooLarge { bytes, max });
+        }
+        Ok(())
+    }
+
     /// Checks producers; `Err` inside is a duplicate.
     fn stage(
         &self,
@@ -225,12 +237,7 @@ impl PartitionLog {
         frame_bytes: usize,
         now: Now,
     ) -> Result<(), AppendError> {
-        let bytes: u64 = placed.iter().map(|one| one.header.size() as u64).sum();
-        let max = self.settings.segment_bytes;
-        if bytes > u64::from(max) {
-            return Err(AppendError::AppendTooLarge { bytes, max });
-        }
-        self.roll_for(placed.iter().map(|one| &one.header), bytes, now)?;
+        self.roll_for(placed.iter().map(|one| &one.header), bytes_of(placed), now)?;
         let headers: Vec<BatchHeader> = placed.iter().map(|one| one.header).collect();
         let mut parts = Vec::with_capacity(placed.len() * 2);
         for one in placed {
@@ -321,6 +328,10 @@ pub(super) fn marker_of(header: &BatchHeader, payload: &[u8]) -> Option<EndMarke
         }),
         _ => None,
     }
+}
+
+fn bytes_of(placed: &[Placed]) -> u64 {
+    placed.iter().map(|one| one.header.size() as u64).sum()
 }
 
 fn append_time(placed: &[Placed]) -> Timestamp {

@@ -408,14 +408,10 @@ impl IncomingLog {
         let Some(log) = &mut self.log else {
             return Err(ShipError::Invalid("it goes on behind its end".to_owned()));
         };
-        let segment_bytes = log.settings.segment_bytes;
+        // One by one, so that segments are as long as they should be.
         while !batches.is_empty() {
             let size = frame_len(&batches).unwrap_or(batches.len()).min(batches.len());
-            // One from a time with larger segments has one of its own.
-            log.settings.segment_bytes = segment_bytes.max(u32::try_from(size).unwrap_or(u32::MAX));
-            let appended = log.append_as_follower(&batches.split_to(size), now);
-            log.settings.segment_bytes = segment_bytes;
-            appended?;
+            log.append_as_follower(&batches.split_to(size), now)?;
             self.unflushed += size as u64;
             self.taken += size as u64;
         }

@@ -245,6 +245,25 @@ fn sizes_are_limited() {
     assert_eq!(log.log_end(), Offset(0));
 }
 
+/// The leader's topic had larger segments when it was appended.
+#[test]
+fn a_follower_takes_a_batch_larger_than_its_segments() {
+    let fixture = Fixture::new(LogSettings { segment_bytes: 300, ..LogSettings::default() });
+    let mut log = fixture.create();
+    fill(&mut log, 1);
+    let small = log.size_bytes();
+    let large = build(BatchBuilder::new(Compression::NONE), 0, &[&[0; 1000]]);
+    let mut header = *Batch::parse(&large).unwrap().header();
+    header.base_offset = Offset(1);
+    let large: Bytes = [&header.encode()[..], &large[HEADER..]].concat().into();
+    log.append_as_follower(&large, now(0)).unwrap();
+    fill(&mut log, 1);
+    let sizes: Vec<u64> = log.segments().map(|(_, size)| size).collect();
+    assert_eq!(sizes, [small, large.len() as u64, small], "it has a segment of its own");
+    let read = log.read(Offset(1), u32::MAX, Offset(2), MinOneBatch::Yes).unwrap();
+    assert_eq!(read.to_bytes().unwrap(), large);
+}
+
 #[test]
 fn a_follower_has_the_leaders_bytes() {
     let leader_fixture = Fixture::small_segments();
