@@ -35,6 +35,8 @@ use crate::settings::CleanupPolicy;
 
 /// What the receiver of a log may have to keep in memory of it.
 const SIDE_BYTES_MAX: u32 = 256 << 20;
+/// No batch is longer: Kafka's default for a whole request is 100 MiB.
+const BATCH_BYTES_MAX: usize = 256 << 20;
 /// A file of the receiver's choice in the folder of a log that came in.
 const MARK: &str = "shipped-log";
 const MARK_BYTES_MAX: u64 = 1 << 20;
@@ -393,7 +395,7 @@ impl IncomingLog {
             return Ok(());
         }
         let whole = if self.rest.is_empty() { bytes } else { self.joined(&bytes) };
-        let end = whole_batches(&whole)?;
+        let end = whole_batches(&whole, self.manifest.log_bytes - self.taken)?;
         self.rest = BytesMut::from(&whole[end..]);
         self.append(whole.slice(..end), now)
     }
@@ -521,13 +523,18 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
     Some(header.size())
 }
 
-/// How many bytes of `bytes` are whole batches.
-fn whole_batches(bytes: &[u8]) -> Result<usize, ShipError> {
+/// How many bytes of `bytes` are whole batches, where `left` bytes are to come, with these. No checksum
+/// covers the length of a batch: what cannot be is not waited for.
+fn whole_batches(bytes: &[u8], left: u64) -> Result<usize, ShipError> {
     let mut end = 0;
     while let Some(head) = bytes.get(end..).and_then(|rest| rest.get(..HEADER)) {
         let header =
             BatchHeader::parse(head).map_err(|error| ShipError::Invalid(error.to_string()))?;
-        let after = end.saturating_add(header.size());
+        let (size, left) = (header.size(), left.saturating_sub(end as u64));
+        if size as u64 > left || size > BATCH_BYTES_MAX {
+            return Err(ShipError::Invalid(format!("a batch of {size} of the last {left} bytes")));
+        }
+        let after = end.saturating_add(size);
         if after > bytes.len() {
             break;
         }

@@ -346,3 +346,26 @@ fn a_rename_that_may_have_happened_takes_the_log_offline() {
         assert!(matches!(log.health(), LogHealth::Offline(_)));
     }
 }
+
+#[test]
+fn a_length_that_cannot_be_makes_nobody_wait_for_the_bytes() {
+    let source = source();
+    let shipment = source.shipment(Offset(38)).unwrap();
+    let side = (shipment.manifest().producer_bytes + shipment.manifest().epoch_bytes) as usize;
+    let mut all = Vec::new();
+    while (all.len() as u64) < shipment.bytes() {
+        all.extend_from_slice(&shipment.read(all.len() as u64, 1000).unwrap());
+    }
+    let refused = |log_bytes: u64, length: i32| {
+        let log = open(&disk(2), Offset::ZERO).unwrap();
+        let manifest = Manifest { log_bytes, ..shipment.manifest() };
+        let mut incoming = log.incoming(folder(FolderStage::Future), manifest, now()).unwrap();
+        let mut rotten = all.clone();
+        rotten[side + 8..side + 12].copy_from_slice(&length.to_be_bytes());
+        incoming.write(rotten.into(), now()).is_err()
+    };
+    let whole = shipment.manifest().log_bytes;
+    assert!(refused(whole, 1 << 29), "more than is to come");
+    assert!(refused(whole, i32::try_from(whole).unwrap() - 11), "a byte more than is to come");
+    assert!(refused(1 << 40, i32::MAX - 12), "more than any batch has");
+}
