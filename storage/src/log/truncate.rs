@@ -48,8 +48,8 @@ impl PartitionLog {
             Err(error) => return Err(error),
         };
         self.cut_behind(index, position, end)?;
+        self.reload_producers(now).inspect_err(|error| self.without_producers(error))?;
         self.health = LogHealth::Healthy;
-        self.reload_producers(now)?;
         self.check_step();
         Ok(end)
     }
@@ -212,6 +212,15 @@ impl PartitionLog {
             self.fail_flush(&error);
             LogError::io("sync", &dir)(error)
         })
+    }
+
+    /// What is known of producers is as of a longer log: no batch may be compared with it.
+    fn without_producers(&mut self, error: &LogError) {
+        match (error, &self.health) {
+            (LogError::Damaged(damage), _) => self.health = LogHealth::Damaged(damage.clone()),
+            (_, LogHealth::Damaged(_)) => {}
+            _ => self.go_offline(format!("its producers could not be read again: {error}")),
+        }
     }
 
     /// Producer state as of the log's end, from a snapshot and the batches after it.

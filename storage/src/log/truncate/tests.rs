@@ -127,3 +127,33 @@ fn a_log_that_is_not_fully_cut_is_offline() {
         assert!(matches!(log.health(), LogHealth::Offline(_)), "{op:?}");
     }
 }
+
+#[test]
+fn a_damaged_log_is_healthy_only_once_its_producers_are_known() {
+    let fs = disk(3);
+    let mut log = filled(&fs);
+    log.close_clean(now()).unwrap();
+    drop(log);
+    let mut last = fs.list(Path::new(LIVE)).unwrap().into_iter();
+    let last = last.rfind(|file| file.name.ends_with(".log") && file.len > 0).unwrap();
+    fs.flip_bit(&Path::new(LIVE).join(last.name), (last.len - 3) * 8).unwrap();
+    let mut log = open(&fs, Offset(RECORDS));
+    let LogHealth::Damaged(damage) = log.health().clone() else { panic!("{:?}", log.health()) };
+    fs.fail_always(OpMatcher::op(Op::Open).on(".snapshot"), DiskError::Io);
+    log.truncate_to(damage.from, now()).unwrap_err();
+    assert_ne!(log.health(), &LogHealth::Healthy, "it would take batches twice");
+    fs.clear_faults();
+    assert_eq!(log.truncate_to(damage.from, now()).unwrap(), damage.from);
+    assert_eq!(log.health(), &LogHealth::Healthy);
+    assert_eq!(last_sequence(&log), damage.from.get() as i32 - 1);
+}
+
+#[test]
+fn a_log_whose_producers_cannot_be_read_after_a_cut_takes_no_more() {
+    let fs = disk(4);
+    let mut log = filled(&fs);
+    fs.fail_always(OpMatcher::op(Op::Open).on(".snapshot"), DiskError::Io);
+    log.truncate_to(Offset(RECORDS - 1), now()).unwrap_err();
+    let stale = log.append_as_follower(&batch(RECORDS - 1), now());
+    assert!(stale.is_err(), "its producers are as of a longer log: {stale:?}");
+}
