@@ -241,8 +241,8 @@ impl Group {
     /// The log cannot be read, or the journal not be written.
     pub async fn adopt(parts: &GroupParts) -> Result<(), GroupError> {
         let GroupParts { id, replica, partition, journal, .. } = parts;
-        // Whoever follows a leader, or was adopted, has voted. Of an adoption the journal may have the
-        // beginning: there was a version that wrote the records one by one.
+        // Whoever follows a leader, or was adopted, has voted; nobody of whom no log is known has. Of an
+        // adoption the journal may have the beginning: there was a version that wrote the records one by one.
         if journal.group(*id).is_some_and(|known| !known.away && known.vote.is_some()) {
             return Ok(());
         }

@@ -93,8 +93,8 @@ const EMPTIED: u8 = 11;
 const LEFT: u8 = 12;
 const DELETED: u8 = 13;
 
-/// Several records, each behind its length.
-const TOGETHER: u8 = 14;
+/// Several records, each behind its length; not one of the kinds above, which go on counting.
+const TOGETHER: u8 = 255;
 
 const BLANK: u8 = 0;
 const MEMBERSHIP: u8 = 1;
