@@ -129,9 +129,12 @@ pub(crate) async fn leave_all(services: &Arc<Services>) {
 async fn leave(services: &Services, cluster: &Cluster, group: &Arc<Group>) {
     let mut refused = Vec::new();
     while group.leadership().leader == Some(group.replica()) {
-        let stays =
-            |node| cluster.peers.is_connected(node) && services.metadata.image().is_active(node);
-        let Some(heir) = group.heir(|node| stays(node) && !refused.contains(&node)) else { return };
+        let image = services.metadata.image();
+        // A node that only votes on the metadata is no broker, and says nothing of leaving.
+        let stays = |node| image.broker(node).is_none_or(|broker| broker.is_active());
+        let fit =
+            |node| cluster.peers.is_connected(node) && stays(node) && !refused.contains(&node);
+        let Some(heir) = group.heir(fit) else { return };
         if let Err(error) = group.transfer(heir).await {
             tracing::debug!(group = %group.id(), %heir, %error, "leadership stays");
             refused.push(heir.node);
