@@ -190,7 +190,10 @@ impl Cluster {
     /// Who leads a partition with several replicas, as far as is known here.
     pub(crate) fn leadership(&self, group: &GroupId) -> Option<Claim> {
         let table = self.peers.leaderships();
-        let local = self.groups.get(group).map(|group| group.leadership());
+        let local = self.groups.get(group).map(|group| {
+            let voters = group.membership().voter_ids().map(|replica| replica.node).collect();
+            (group.leadership(), voters)
+        });
         let suspected = |node| matches!(self.peers.liveness(node), Liveness::Suspected { .. });
         let said = (table.leader(group), table.last_claim(group));
         succession::newest(said, local, self.me, |node| !suspected(node))

@@ -16,23 +16,27 @@ use crate::services::Services;
 /// have to ask for it, and clients wait before they ask again. A hand-over takes a small part of it.
 const KEPT_MAX: Duration = Duration::from_millis(250);
 
+/// What leaders have said of a group: the word that counts, and the last one.
+pub(super) type Said = (Option<Claim>, Option<Claim>);
+
 /// The newest of what leaders say and what the replica here has seen. A new leader's word comes only once
-/// its first entry is committed; the replica here knows it from the first append.
+/// its first entry is committed; the replica here knows it from the first append. Until then those who were
+/// in sync under the leader before stay, as far as they live, and all that vote in a new group.
 pub(super) fn newest(
-    (claim, last): (Option<Claim>, Option<Claim>),
-    local: Option<Leadership>,
+    (claim, last): Said,
+    local: Option<(Leadership, Vec<NodeId>)>,
     me: NodeId,
     lives: impl Fn(NodeId) -> bool,
 ) -> Option<Claim> {
-    let Some(local) = local else { return claim };
+    let Some((local, voters)) = local else { return claim };
     let leader = local.leader.map(|replica| replica.node);
     let newer = last.as_ref().is_none_or(|last| last.epoch < local.epoch);
     match leader.filter(|leader| newer && lives(*leader)) {
         Some(leader) => {
-            let mut isr = last.map(|last| last.isr).unwrap_or_default();
-            if !isr.contains(&leader) {
-                isr.push(leader);
-            }
+            let mut isr = last.map_or(voters, |last| last.isr);
+            isr.retain(|node| *node != leader && lives(*node));
+            isr.push(leader);
+            isr.sort_unstable();
             Some(Claim { leader, epoch: local.epoch, isr })
         }
         // This node's own word, which it has not taken back yet.
@@ -82,12 +86,15 @@ mod tests {
         Some(Claim { leader, epoch: LeaderEpoch(epoch), isr: vec![ME, B] })
     }
 
-    fn local(leader: Option<NodeId>, epoch: i32) -> Option<Leadership> {
+    fn local(leader: Option<NodeId>, epoch: i32) -> Option<(Leadership, Vec<NodeId>)> {
         let leader = leader.map(|node| ReplicaId { node, directory: Uuid::from_u128(1) });
-        Some(Leadership { epoch: LeaderEpoch(epoch), leader, here: false })
+        Some((Leadership { epoch: LeaderEpoch(epoch), leader, here: false }, vec![ME, B, C]))
     }
 
-    fn found(claim: Option<Claim>, local: Option<Leadership>) -> Option<(NodeId, i32)> {
+    fn found(
+        claim: Option<Claim>,
+        local: Option<(Leadership, Vec<NodeId>)>,
+    ) -> Option<(NodeId, i32)> {
         let found = newest((claim.clone(), claim), local, ME, |_| true)?;
         assert!(found.isr.contains(&found.leader));
         Some((found.leader, found.epoch.get()))
@@ -108,6 +115,14 @@ mod tests {
         assert_eq!(found(claim(ME, 4), local(Some(ME), 4)), Some((ME, 4)));
         // A vote is no election: the other may lead still.
         assert_eq!(found(claim(B, 4), local(None, 5)), Some((B, 4)));
+    }
+
+    #[test]
+    fn who_was_in_sync_and_lives_still_is() {
+        let isr =
+            |said: Said, dead| Some(newest(said, local(Some(C), 5), ME, |node| node != dead)?.isr);
+        assert_eq!(isr((None, claim(B, 4)), B), Some(vec![ME, C]));
+        assert_eq!(isr((None, None), NodeId(9)), Some(vec![ME, B, C]), "a new group");
     }
 
     #[test]
