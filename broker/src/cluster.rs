@@ -23,6 +23,7 @@ pub(crate) mod port;
 pub(crate) mod start;
 pub(crate) mod succession;
 pub(crate) mod throttle;
+pub(crate) mod unclean;
 pub(crate) mod voters;
 
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) const FORWARD: ControlKind = ControlKind(1);
 pub(crate) const ORDER: ControlKind = ControlKind(2);
 /// Leadership of partitions is to be moved by their leader.
 pub(crate) const MOVE: ControlKind = ControlKind(3);
+/// What replicas have is asked, before an unclean election.
+pub(crate) const STANDING: ControlKind = ControlKind(4);
 
 /// How long one call to the controller may take before it is made again.
 const CALL_MAX: Duration = Duration::from_secs(5);
@@ -187,6 +190,12 @@ impl Cluster {
         ErrorCode::NotController
     }
 
+    /// Whether a partition's leader says for itself what it leads: it has several replicas, or had once. What
+    /// the metadata has of its leader and epoch does not count then.
+    pub(crate) fn has_group(&self, group: &GroupId, image: &PartitionImage) -> bool {
+        image.replicas.len() > 1 || self.peers.leaderships().look(group, |claim| claim.is_some())
+    }
+
     /// Who leads a partition with several replicas, as far as is known here.
     pub(crate) fn leadership(&self, group: &GroupId) -> Option<Claim> {
         let table = self.peers.leaderships();
@@ -238,10 +247,10 @@ pub(crate) fn view(
     let from_image =
         PartitionView { leader: led, epoch: image.leader_epoch, isr: image.isr.clone() };
     let Some(cluster) = services.cluster() else { return from_image };
-    if image.replicas.len() == 1 {
+    let group = GroupId { topic, partition };
+    if !cluster.has_group(&group, image) {
         return from_image;
     }
-    let group = GroupId { topic, partition };
     match cluster.leadership(&group) {
         Some(claim) => {
             let brokers = services.metadata.image();
@@ -276,10 +285,10 @@ pub(crate) fn in_sync(services: &Services, topic: Uuid, partition: i32) -> Optio
     let image = services.metadata.image();
     let partition = PartitionId(partition);
     let state = image.topic_by_id(topic)?.partition(partition)?;
-    if state.replicas.len() == 1 {
+    let group = GroupId { topic, partition };
+    if !cluster.has_group(&group, state) {
         return Some(state.isr.len());
     }
-    let group = GroupId { topic, partition };
     let counted = |claim: Option<&Claim>| Some(in_sync_of(claim?, &image).count());
     Some(cluster.peers.leaderships().look(&group, counted).unwrap_or(state.isr.len()))
 }

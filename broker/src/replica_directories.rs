@@ -7,21 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::metadata::{MetadataDelta, MetadataImage};
-use ottla_protocol::model::{PartitionId, Uuid};
-
-use crate::cluster::{self, command::Order, command::OrderAnswer};
+use crate::cluster::{self, command::Order, command::OrderAnswer, command::Whereabouts};
 use crate::services::Services;
 use crate::stop::Stopping;
 use crate::topic_loader;
+use ottla_coordinator::metadata::{MetadataDelta, MetadataImage};
 
 /// Between two attempts.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// For one attempt.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Topic, partition and the directory that has it.
-type Assignment = (Uuid, PartitionId, Uuid);
 
 /// Compares each image with the directories until the broker stops.
 pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
@@ -49,16 +44,13 @@ pub(crate) async fn run(services: Arc<Services>, mut stopping: Stopping) {
 /// Says it until it is heard; `None` where the broker stops before.
 pub(crate) async fn tell(
     services: &Arc<Services>,
-    assignments: Vec<Assignment>,
+    replicas: Vec<Whereabouts>,
     stopping: &mut Stopping,
 ) -> Option<()> {
-    if assignments.is_empty() {
+    if replicas.is_empty() {
         return Some(());
     }
-    let plain = |(topic, partition, directory): &Assignment| {
-        (topic.as_u128(), partition.get(), directory.as_u128())
-    };
-    let order = Order::AssignDirectories { replicas: assignments.iter().map(plain).collect() };
+    let order = Order::AssignDirectories { replicas };
     loop {
         match cluster::order(services, &order, ORDER_WITHIN).await {
             Ok(OrderAnswer::Refused { code, message }) => {

@@ -20,6 +20,7 @@ use ottla_replication::raft::{GroupId, ReplicaId};
 use ottla_replication::replicas::{History, NewPartition};
 use ottla_storage::LogSettings;
 
+use crate::cluster::command::Whereabouts;
 use crate::cluster::groups::{self, Wanted};
 use crate::services::Services;
 use crate::topics::{Slot, TopicEntry};
@@ -221,11 +222,12 @@ fn group_of(
     image: &PartitionImage,
     partition: &Arc<Partition>,
 ) -> Option<Wanted> {
-    let cluster = services.cluster()?;
+    services.cluster()?;
     let directory = services.replicas.directory_of(partition.name()).unwrap_or_default();
     let here = (ReplicaId { node: services.node_id, directory }, Arc::clone(partition));
     let id = GroupId { topic: topic.id, partition: index };
-    groups::wanted(id, image, here, cluster.groups.get(&id).is_some())
+    let fresh = services.random.next_uuid();
+    groups::wanted(id, image, here, partition.is_replicated(), fresh)
 }
 
 /// A topic's settings as its logs need them.
@@ -249,13 +251,29 @@ async fn remove(services: &Services, id: Uuid, now: Now) {
     services.groups.topic_deleted(&deleted, now);
 }
 
-/// Where this broker's replicas of changed partitions are and the image does not say so: topic,
-/// partition and directory.
+/// Where a replica of this broker is.
+pub(crate) fn whereabouts(
+    topic: Uuid,
+    partition: PartitionId,
+    directory: Uuid,
+    identity: Option<(Uuid, u32)>,
+) -> Whereabouts {
+    Whereabouts {
+        topic: topic.as_u128(),
+        partition: partition.get(),
+        directory: directory.as_u128(),
+        key: identity.map(|(key, _)| key.as_u128()),
+        formation: identity.map_or(0, |(_, formation)| formation),
+    }
+}
+
+/// Where this broker's replicas of changed partitions are, and what they go by, where the image does not say
+/// so.
 pub(crate) fn misplaced(
     services: &Services,
     image: &MetadataImage,
     delta: &MetadataDelta,
-) -> Vec<(Uuid, PartitionId, Uuid)> {
+) -> Vec<Whereabouts> {
     let node = services.node_id;
     let mut found = Vec::new();
     for topic in delta.partitions.keys().filter_map(|id| image.topic_by_id(*id)) {
@@ -267,8 +285,12 @@ pub(crate) fn misplaced(
                 None if image.has_directory_of(partition, node) => LOST_DIRECTORY,
                 None => continue,
             };
-            if at != known {
-                found.push((topic.id, index, at));
+            let identity = services.replicas.identity_of(&name);
+            let news = |(key, formation): (Uuid, u32)| {
+                formation >= partition.formations() && partition.key_of(node) != Some(key)
+            };
+            if at != known || identity.is_some_and(news) {
+                found.push(whereabouts(topic.id, index, at, identity));
             }
         }
     }

@@ -160,7 +160,7 @@ async fn drain(context: &Context, args: &DrainArgs) -> Result<Report, Failure> {
     }
     let mut failures = partition::carry_out(&client, &plan, false).await?;
     if !led.is_empty() && failures.is_empty() {
-        let answers = replicas::elect_preferred(&client, &led).await?;
+        let answers = replicas::elect(&client, replicas::Election::Preferred, &led).await?;
         let needless = |answer: &replicas::Answer| {
             answer.code.is_none() || answer.code == ErrorCode::ElectionNotNeeded
         };

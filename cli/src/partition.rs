@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::client::metadata::PartitionView;
 use crate::client::offsets::Partition;
-use crate::client::replicas::{self, Answer};
+use crate::client::replicas::{self, Answer, Election};
 use crate::client::{Client, admin};
-use crate::context::{Context, DryRun};
+use crate::context::{Consent, Context, Danger, DryRun};
 use crate::failure::Failure;
 use crate::output::{Column, Kind, Report};
 use crate::select::TopicPartitions;
@@ -33,7 +33,7 @@ pub(crate) enum PartitionCommand {
     Move(MoveArgs),
     /// Spread replicas evenly over the brokers; without --apply only show how
     Rebalance(RebalanceArgs),
-    /// Give leadership back to preferred replicas
+    /// Give leadership back to preferred replicas, or with --unclean give up a lost majority
     Elect(ElectArgs),
     /// List moves that are under way
     Moves,
@@ -71,6 +71,12 @@ const MOVES: &[Column] = &[
 
 const ELECTED: &[Column] =
     &[Column::text("TOPIC", "topic"), Column::number("PARTITION", "partition")];
+
+const LOST: &[Column] = &[
+    Column::text("TOPIC", "topic"),
+    Column::number("PARTITION", "partition"),
+    Column::text("LOST", "lost"),
+];
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
@@ -118,7 +124,14 @@ pub(crate) struct RebalanceArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ElectArgs {
     /// TOPIC, TOPIC:PARTITIONS or a pattern; all where none is named
+    #[arg(required_if_eq("unclean", "true"))]
     topics: Vec<String>,
+    /// Where a majority of the replicas is lost for good: go on with the best one that is left, and lose what
+    /// it lacks. What comes back later is discarded
+    #[arg(long)]
+    unclean: bool,
+    #[command(flatten)]
+    danger: Danger,
 }
 
 #[derive(Args, Debug)]
@@ -178,6 +191,7 @@ impl PartitionCommand {
         match self {
             Self::List(_) => LIST,
             Self::Move(_) | Self::Rebalance(_) => STEPS,
+            Self::Elect(args) if args.unclean => LOST,
             Self::Elect(_) => ELECTED,
             Self::Moves | Self::Cancel(_) => MOVES,
         }
@@ -188,6 +202,7 @@ impl PartitionCommand {
             Self::List(args) => list(context, args).await,
             Self::Move(args) => move_to(context, args).await,
             Self::Rebalance(args) => rebalance(context, args).await,
+            Self::Elect(args) if args.unclean => give_up(context, args).await,
             Self::Elect(args) => elect(context, args).await,
             Self::Moves => {
                 let client = context.client().await?;
@@ -359,17 +374,48 @@ async fn elect(context: &Context, args: &ElectArgs) -> Result<Report, Failure> {
         let note = "preferred replicas lead already; nothing to do";
         return Ok(if empty.errors.is_empty() { empty.note(note) } else { empty });
     }
-    let answers = replicas::elect_preferred(&client, &wanted).await?;
-    let done: Vec<_> = answers
-        .iter()
-        .filter(|answer| answer.code.is_none())
-        .map(|answer| {
-            let (topic, partition) = &answer.partition;
-            serde_json::json!({ "topic": topic, "partition": partition })
-        })
-        .collect();
+    if args.danger.dry_run {
+        let mut report = Report::table("partition elect", ELECTED, rows_of(wanted.iter()));
+        report.dry_run = true;
+        return Ok(report.with_errors(failures));
+    }
+    let answers = replicas::elect(&client, Election::Preferred, &wanted).await?;
+    let done = answers.iter().filter(|answer| answer.code.is_none());
+    let done = rows_of(done.map(|answer| &answer.partition));
     failures.extend(refused(answers));
     Ok(Report::table("partition elect", ELECTED, done).with_errors(failures))
+}
+
+fn rows_of<'a>(partitions: impl Iterator<Item = &'a Partition>) -> Vec<serde_json::Value> {
+    let row = |(topic, partition): &Partition| serde_json::json!({ "topic": topic, "partition": partition });
+    partitions.map(row).collect()
+}
+
+/// Unclean elections of those that have no leader.
+async fn give_up(context: &Context, args: &ElectArgs) -> Result<Report, Failure> {
+    let client = context.client().await?;
+    let (found, mut failures) = named(&client, &args.topics).await?;
+    let wanted: Vec<Partition> =
+        found.into_iter().filter(|(_, of)| of.leader < 0).map(|(partition, _)| partition).collect();
+    let row = |(topic, partition): &Partition, lost: &str| serde_json::json!({ "topic": topic, "partition": partition, "lost": lost });
+    let report = |rows| Report::table("partition elect", LOST, rows);
+    if wanted.is_empty() {
+        let empty = report(Vec::new()).with_errors(failures);
+        let note = "every partition has a leader; nothing to do";
+        return Ok(if empty.errors.is_empty() { empty.note(note) } else { empty });
+    }
+    let plan = wanted.iter().map(|of| row(of, "whatever the replica that is left lacks")).collect();
+    let what = units::count(wanted.len(), "partition");
+    let question = format!("Give up what is lost of {what}");
+    if let Consent::Withheld(report) = context.consent(report(plan), args.danger, &question) {
+        return Ok(*report);
+    }
+    let answers = replicas::elect(&client, Election::Unclean, &wanted).await?;
+    let done = answers.iter().filter(|answer| answer.code.is_none());
+    let words = |answer: &Answer| answer.words.clone().unwrap_or_default();
+    let done = done.map(|answer| row(&answer.partition, &words(answer))).collect();
+    failures.extend(refused(answers));
+    Ok(report(done).with_errors(failures))
 }
 
 async fn moves_report(

@@ -23,6 +23,7 @@ mod directories;
 mod elections;
 mod error;
 mod features;
+mod formations;
 mod image;
 mod partitions;
 mod placement;
@@ -51,7 +52,8 @@ pub use configs::{
 pub use decide::{Command, DecideContext, Decision, RECORDS_PER_COMMAND_MAX, Validation};
 pub use delta::MetadataDelta;
 pub use directories::{
-    AssignDirectories, LOST_DIRECTORY, TakeDirectoriesOffline, UNASSIGNED_DIRECTORY,
+    AssignDirectories, DirectoryAssignment, LOST_DIRECTORY, TakeDirectoriesOffline,
+    UNASSIGNED_DIRECTORY,
 };
 pub use elections::{ElectLeaders, ElectLeadersReply, ElectionType, TopicElections};
 pub use error::ControllerError;
@@ -59,6 +61,7 @@ pub use features::{
     FeatureUpdate, METADATA_VERSION, SUPPORTED_FEATURES, SupportedFeature, UpdateFeatures,
     UpdateFeaturesReply, UpgradeType,
 };
+pub use formations::FormAnew;
 pub use image::{
     BrokerImage, ConfigMap, ConfigResource, MetadataImage, NO_LEADER, PartitionImage, TopicImage,
 };
@@ -71,8 +74,8 @@ pub use reassignments::{
     FactorChange, OngoingReassignment, TopicReassignments,
 };
 pub use record::{
-    BrokerRecord, Endpoint, MetadataRecord, PartitionChange, RECORD_BYTES_MAX, RECORD_VERSION,
-    RecordError, ResourceType,
+    BrokerRecord, Endpoint, Formation, MetadataRecord, PartitionChange, RECORD_BYTES_MAX,
+    RECORD_VERSION, RecordError, ResourceType,
 };
 pub use sessions::{BrokerSessions, Heartbeat, Intent};
 pub use settings::ControllerSettings;

@@ -22,6 +22,7 @@ mod rpc;
 mod runtime;
 mod snapshot;
 mod state_machine;
+pub mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use rpc::tell_driver;
 pub(crate) use snapshot::Ships;
 pub use snapshot::SnapshotContent;
 pub use state_machine::StateMachine;
+pub use succession::{Formed, Seat};
 
 use openraft::impls::leader_id_std;
 use ottla_protocol::records::{Batch as RecordBatch, BatchHeader};

@@ -35,8 +35,8 @@ use self::moves::Moves;
 pub use self::moves::{AlterDirectoryError, FutureReplica, MoveStep};
 use self::opened::Opened;
 use crate::partition::{Copies, Partition, PartitionParts};
-use crate::raft::GroupId;
 use crate::raft::journal::{GroupFate, Journal, JournalError};
+use crate::raft::{GroupId, succession};
 
 /// Open files that all logs share; beyond it the least recently used are closed.
 const OPEN_FILES_MAX: usize = 4_096;
@@ -79,6 +79,7 @@ pub struct NewPartition {
     pub durability: Durability,
     /// As the metadata says.
     pub epoch: LeaderEpoch,
+    /// As the metadata says: a log that had a group once has one.
     pub copies: Copies,
     /// The directory that the metadata names; nil where it leaves the choice to the broker.
     pub directory: Uuid,
@@ -205,7 +206,11 @@ impl Replicas {
     ///
     /// # Errors
     /// As [`Self::open_partition`].
-    pub fn open_unflushed(&self, new: NewPartition, now: Now) -> Result<Arc<Partition>, OpenError> {
+    pub fn open_unflushed(
+        &self,
+        mut new: NewPartition,
+        now: Now,
+    ) -> Result<Arc<Partition>, OpenError> {
         if let Some(placed) = self.partitions.read().get(&new.name)
             && placed.partition.topic_id() == new.topic_id
         {
@@ -215,6 +220,9 @@ impl Replicas {
         let failed = |error| OpenError::Log { partition: name.clone(), error };
         let holding = self.directories.holding(&new.name);
         let recovered = holding.is_some();
+        if holding.as_ref().is_some_and(|directory| self.has_group(directory, &new)) {
+            new.copies = Copies::Several;
+        }
         let (directory, mut log) = match holding {
             Some(directory) if !directory.is_online() => {
                 let reason = directory.log_dir().health().reason().unwrap_or_default().to_owned();
@@ -238,6 +246,10 @@ impl Replicas {
                 (directory, log)
             }
         };
+        if matches!(log.passage(), Ok(Some(_))) {
+            // The journal does not know of it yet.
+            new.copies = Copies::Several;
+        }
         // What a crash left in the page cache counts as committed only once it is synced.
         let job = (recovered && log.needs_flush()).then(|| log.begin_flush());
         let job = job.transpose().map_err(failed)?;
@@ -258,6 +270,16 @@ impl Replicas {
         }
         self.partitions.write().insert(new.name, placed);
         Ok(partition)
+    }
+
+    /// Whether the log in a directory is a group's, as the journal says: a group of which one replica is left
+    /// remains one, or else its epochs would go back, and the batches behind be none of a group that grows
+    /// again.
+    fn has_group(&self, directory: &Directory, new: &NewPartition) -> bool {
+        let id = GroupId { topic: new.topic_id, partition: new.name.partition };
+        let journal = directory.journal_if_any(&self.fs);
+        let known = journal.and_then(|journal| journal.group(id));
+        known.is_some_and(|known| !known.is_bare() && !known.away)
     }
 
     /// The directory of a partition that has no folder.
@@ -433,6 +455,23 @@ impl Replicas {
     #[must_use]
     pub fn directory_of(&self, name: &TopicPartition) -> Option<Uuid> {
         self.partitions.read().get(name).map(|placed| placed.directory.id())
+    }
+
+    /// What the replica of a partition goes by in its group, and of how many formations it knows; `None` where
+    /// it has no group, or that cannot be read.
+    #[must_use]
+    pub fn identity_of(&self, name: &TopicPartition) -> Option<(Uuid, u32)> {
+        let Placed { partition, directory } = self.partitions.read().get(name).cloned()?;
+        if !partition.is_replicated() {
+            return None;
+        }
+        let id = GroupId { topic: partition.topic_id(), partition: name.partition };
+        if !matches!(partition.inspect(|log, _| log.passage()), Ok(Ok(None))) {
+            // It has not been taken up yet.
+            return None;
+        }
+        let journal = directory.journal(&self.fs).ok()?;
+        Some(succession::identity_of(&journal, id, directory.id()))
     }
 
     /// What DescribeLogDirs answers.

@@ -5,8 +5,8 @@
 //! then REPLICA_NOT_AVAILABLE (9) for a partition that the cluster knows, and
 //! UNKNOWN_TOPIC_OR_PARTITION (3) for another. A path that is no log directory is LOG_DIR_NOT_FOUND
 //! (57), a directory or a replica that is offline KAFKA_STORAGE_ERROR (56).
-//! Differences from Apache Kafka: a replica can move while another directory is offline; one of several
-//! replicas cannot move yet: UNSUPPORTED_VERSION (35).
+//! Differences from Apache Kafka: a replica can move while another directory is offline; one that leads a
+//! partition with several replicas hands over to another before the last step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +25,7 @@ use super::error::KafkaError;
 use super::handler::{ApiHandler, Reply, RequestContext};
 use crate::metadata_service::METADATA_TOPIC;
 use crate::services::Services;
+use crate::topics::NoPartition;
 
 #[derive(Debug)]
 pub(crate) struct AlterReplicaLogDirs;
@@ -75,10 +76,13 @@ fn alter(services: &Services, name: &TopicPartition, path: &Path) -> ErrorCode {
     match services.replicas.alter_directory(name, path, unique) {
         Ok(()) => ErrorCode::None,
         Err(AlterDirectoryError::NoReplica(_)) => match services.topics.by_name(&name.topic) {
-            Some(topic) if topic.has(name.partition.get()) => {
-                // Known and not open: its directory is offline.
+            // Known and not open.
+            Some(topic)
+                if matches!(topic.partition(name.partition.get()), Err(NoPartition::Offline)) =>
+            {
                 ErrorCode::KafkaStorageError
             }
+            Some(topic) if topic.has(name.partition.get()) => ErrorCode::ReplicaNotAvailable,
             _ if services.metadata.image().partition(name).is_some() => {
                 ErrorCode::ReplicaNotAvailable
             }

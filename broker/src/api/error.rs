@@ -46,7 +46,6 @@ impl KafkaError for AlterDirectoryError {
             Self::DirectoryOffline(_) | Self::PartitionOffline(_) => ErrorCode::KafkaStorageError,
             Self::NameTooLong => ErrorCode::InvalidTopicException,
             Self::NoReplica(_) => ErrorCode::ReplicaNotAvailable,
-            Self::Replicated(_) => ErrorCode::UnsupportedVersion,
         }
     }
 }

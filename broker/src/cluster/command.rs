@@ -22,10 +22,22 @@ pub(crate) enum Order {
     ProducerIds,
     /// A partition's group has its wanted replicas.
     Reassigned { topic: String, partition: i32, partition_epoch: i32 },
-    /// Where replicas of the broker that says so are (AssignReplicasToDirs): topic, partition, directory.
-    AssignDirectories { replicas: Vec<(u128, i32, u128)> },
+    /// Where replicas of the broker that says so are (AssignReplicasToDirs).
+    AssignDirectories { replicas: Vec<Whereabouts> },
+    /// An unclean election: the group of a partition begins anew with the replica of `leader`.
+    FormAnew { topic: u128, partition: i32, partition_epoch: i32, leader: i32, epoch: i32 },
     /// Log directories of the broker that says so have failed (BrokerHeartbeat's `offlineLogDirs`).
     DirectoriesFailed { directories: Vec<u128> },
+}
+
+/// Where a replica is, and what it goes by: `coordinator::metadata::DirectoryAssignment`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Whereabouts {
+    pub(crate) topic: u128,
+    pub(crate) partition: i32,
+    pub(crate) directory: u128,
+    pub(crate) key: Option<u128>,
+    pub(crate) formation: u32,
 }
 
 /// Kafka's BrokerHeartbeat.

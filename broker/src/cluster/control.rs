@@ -12,7 +12,7 @@ use ottla_protocol::model::NodeId;
 use ottla_replication::peer::{ControlError, ControlKind, ControlService};
 use parking_lot::RwLock;
 
-use super::{FORWARD, MOVE, ORDER, controller, groups};
+use super::{FORWARD, MOVE, ORDER, STANDING, controller, groups, unclean};
 use crate::forwarding;
 use crate::services::Services;
 
@@ -65,6 +65,7 @@ impl ControlService for Control {
                 FORWARD => forwarding::serve(&services, body).await,
                 ORDER => controller::serve(&services, from, &body).await,
                 MOVE => groups::serve_move(&services, &body).await,
+                STANDING => unclean::serve(&services, &body),
                 ControlKind(other) => {
                     let text = format!("a call of kind {other} is not known to this version");
                     Err(refused(ErrorCode::UnsupportedVersion, text))

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_coordinator::metadata::{
     AllocateProducerIds, AssignDirectories, BrokerRecord, BrokerSessions, BrokerState,
-    ChangeBrokerState, CompleteReassignment, ControllerError, FormCluster, Heartbeat, Intent,
-    RegisterBroker, TakeDirectoriesOffline,
+    ChangeBrokerState, CompleteReassignment, ControllerError, DirectoryAssignment, FormAnew,
+    FormCluster, Heartbeat, Intent, RegisterBroker, TakeDirectoriesOffline,
 };
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, PartitionId, Uuid};
@@ -20,7 +20,7 @@ use ottla_replication::peer::ControlError;
 use ottla_replication::raft::{Group, ReplicaId};
 use parking_lot::Mutex;
 
-use super::command::{Beat, Done, Follower, Going, Order, OrderAnswer};
+use super::command::{Beat, Done, Follower, Going, Order, OrderAnswer, Whereabouts};
 use super::control::refused;
 use crate::metadata_service::MetadataService;
 use crate::services::Services;
@@ -142,13 +142,34 @@ pub(crate) async fn carry_out(
             OrderAnswer::Accepted
         }
         Order::AssignDirectories { replicas } => {
-            let assignment = |(topic, partition, directory)| {
-                (Uuid::from_u128(topic), PartitionId(partition), Uuid::from_u128(directory))
+            let assignment = |of: Whereabouts| DirectoryAssignment {
+                topic: Uuid::from_u128(of.topic),
+                partition: PartitionId(of.partition),
+                directory: Uuid::from_u128(of.directory),
+                key: of.key.map(Uuid::from_u128),
+                formation: of.formation,
             };
             let assignments = replicas.into_iter().map(assignment).collect();
             let command = AssignDirectories { broker: from, assignments };
             MetadataService::submit(services, command).await?;
             OrderAnswer::Accepted
+        }
+        Order::FormAnew { topic, partition, partition_epoch, leader, epoch } => {
+            let command = FormAnew {
+                topic_id: Uuid::from_u128(topic),
+                partition: PartitionId(partition),
+                partition_epoch,
+                leader: NodeId(leader),
+                epoch: LeaderEpoch(epoch),
+            };
+            match MetadataService::submit(services, command).await? {
+                Ok(formation) => {
+                    tracing::error!(topic = %command.topic_id, partition, leader, asked_by = %from,
+                        number = formation.number, "UNCLEAN ELECTION: a partition's group begins anew");
+                    OrderAnswer::Accepted
+                }
+                Err(error) => refusal(&error),
+            }
         }
         Order::DirectoriesFailed { directories } => {
             let directories = directories.into_iter().map(Uuid::from_u128).collect();

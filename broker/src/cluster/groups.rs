@@ -16,17 +16,18 @@ use std::sync::{Arc, OnceLock, Weak};
 use futures_util::future::BoxFuture;
 use ottla_config::BrokerConfig;
 use ottla_coordinator::metadata::PartitionImage;
-use ottla_protocol::model::NodeId;
+use ottla_protocol::model::{NodeId, Uuid};
 use ottla_replication::partition::Partition;
 use ottla_replication::peer::{GroupStarter, Groups, Peers};
 use ottla_replication::raft::{
-    Group, GroupError, GroupId, GroupParts, GroupSettings, ReplicaId, tell_driver,
+    Formed, Group, GroupError, GroupId, GroupParts, GroupSettings, ReplicaId, Seat, succession,
+    tell_driver,
 };
 use ottla_replication::replicas::Replicas;
 use parking_lot::Mutex;
 
 pub(crate) use members::run as run_members;
-pub(crate) use moves::{Move, leave_all, prefer, request_moves, serve as serve_move};
+pub(crate) use moves::{Move, hand_over, leave_all, prefer, request_moves, serve as serve_move};
 
 use crate::clock::Clock;
 
@@ -39,6 +40,10 @@ pub(crate) struct Wanted {
     pub(crate) preference: Vec<NodeId>,
     /// Whom a group starts with that has no members yet; empty where it has to be let in.
     pub(crate) voters: BTreeSet<ReplicaId>,
+    /// The group was formed anew.
+    pub(crate) formed: Option<Formed>,
+    /// What a replica may go by that needs an id of its own.
+    pub(crate) fresh: Uuid,
 }
 
 /// A group that should run here, whether it does or not.
@@ -62,6 +67,12 @@ impl Slot {
             ended: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Whether the group has begun anew since it was started here.
+    fn is_formed_anew(&self, wanted: &Wanted) -> bool {
+        let number = |of: &Wanted| of.formed.map_or(0, |formed| formed.number);
+        number(wanted) > number(&self.wanted.lock())
     }
 
     /// Takes another order of preference.
@@ -141,15 +152,36 @@ impl LocalGroups {
         let id = wanted.id;
         let slot = {
             let mut slots = self.slots.lock();
-            if let Some(slot) = slots.get(&id) {
-                slot.prefer(wanted.preference);
-                return;
+            match slots.get(&id) {
+                Some(slot) if !slot.is_formed_anew(&wanted) => {
+                    slot.prefer(wanted.preference);
+                    return;
+                }
+                Some(slot) => {
+                    *slot.wanted.lock() = wanted;
+                    Arc::clone(slot)
+                }
+                None => {
+                    let slot = Slot::new(wanted);
+                    slots.insert(id, Arc::clone(&slot));
+                    slot
+                }
             }
-            let slot = Slot::new(wanted);
-            slots.insert(id, Arc::clone(&slot));
-            slot
         };
         self.start_slot(id, &slot).await;
+    }
+
+    /// Has `work` done while a group does not run here, and starts it again. `None` where there is none.
+    pub(crate) async fn paused<T>(&self, id: &GroupId, work: impl Future<Output = T>) -> Option<T> {
+        let slot = self.slots.lock().get(id).cloned()?;
+        let _turn = slot.turn.lock().await;
+        if slot.ended.load(Ordering::Relaxed) {
+            return None;
+        }
+        slot.stop().await;
+        let done = work.await;
+        self.start_in_turn(*id, &slot).await;
+        Some(done)
     }
 
     /// Starts, or starts again, what is still wanted; notes for the driver what cannot be.
@@ -159,6 +191,11 @@ impl LocalGroups {
             return;
         }
         slot.stop().await;
+        self.start_in_turn(id, slot).await;
+    }
+
+    /// The same for whoever has the slot's turn.
+    async fn start_in_turn(&self, id: GroupId, slot: &Slot) {
         let wanted = slot.wanted.lock().clone();
         match self.start(wanted).await {
             Ok(group) => {
@@ -184,11 +221,21 @@ impl LocalGroups {
         let journal = replicas.journal_of(name).ok_or_else(|| refused("it has no directory"))?;
         let journal = journal.map_err(|error| refused(&error.to_string()))?;
         let directory = replicas.directory_of(name).unwrap_or_default();
-        let replica = ReplicaId { node: peers.me(), directory };
         let partition = Arc::clone(&wanted.partition);
         let settings = self.settings.clone();
+        let seat = Seat {
+            id,
+            node: peers.me(),
+            directory,
+            partition: Arc::clone(&partition),
+            journal: Arc::clone(&journal),
+            fresh: wanted.fresh,
+            clock: Arc::clone(&settings.clock),
+        };
+        let replica = succession::identify(&seat, wanted.formed).await?;
         let parts = GroupParts { id, replica, partition, journal, settings };
-        let grown = wanted.voters.len() == 1 && wanted.voters.contains(&replica);
+        let grown =
+            wanted.voters.iter().all(|only| only.node == replica.node) && wanted.voters.len() == 1;
         if grown {
             Group::adopt(&parts).await?;
         }
@@ -242,13 +289,22 @@ pub(crate) fn wanted(
     image: &PartitionImage,
     here: (ReplicaId, Arc<Partition>),
     has_group: bool,
+    fresh: Uuid,
 ) -> Option<Wanted> {
     let (replica, partition) = here;
     if image.replicas.len() == 1 && !has_group {
         return None;
     }
     let voters = first_voters(image, replica);
-    Some(Wanted { id, partition, preference: image.replicas.clone(), voters })
+    let speaks_of_it = image.directory_of(replica.node) == Some(replica.directory);
+    let formed = image.formation.map(|formation| Formed {
+        number: formation.number,
+        key: image.key_of(replica.node).filter(|_| speaks_of_it),
+        leader: formation.leader,
+        epoch: formation.epoch,
+    });
+    let preference = image.replicas.clone();
+    Some(Wanted { id, partition, preference, voters, formed, fresh })
 }
 
 /// Whom a group begins with where `replica` knows of no members; nobody where it has to be let in.
@@ -261,31 +317,44 @@ fn first_voters(image: &PartitionImage, replica: ReplicaId) -> BTreeSet<ReplicaI
         // The only replica so far begins the group with what it has.
         return BTreeSet::from([replica]);
     }
-    let assigned = image.directory_of(replica.node).filter(|directory| !directory.is_nil());
-    if image.partition_epoch != 0 || assigned.is_some_and(|assigned| assigned != replica.directory)
-    {
+    let founders = image.founders();
+    let here = |(node, directory): &(NodeId, Uuid)| {
+        *node == replica.node && (directory.is_nil() || *directory == replica.directory)
+    };
+    if founders.len() < 2 || image.formation.is_some() || !founders.iter().any(here) {
         return BTreeSet::new();
     }
-    let voter = |node: &NodeId| ReplicaId {
-        node: *node,
-        directory: match *node == replica.node {
-            true => replica.directory,
-            false => image.directory_of(*node).unwrap_or_default(),
-        },
+    let voter = |(node, directory): (NodeId, Uuid)| match node == replica.node {
+        true => replica,
+        false => ReplicaId { node, directory },
     };
-    image.replicas.iter().map(voter).collect()
+    founders.into_iter().map(voter).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::model::{LeaderEpoch, Uuid};
+    use ottla_protocol::model::LeaderEpoch;
+
+    #[test]
+    fn a_partition_that_changed_before_it_began_begins_with_its_founders() {
+        let founders = BTreeSet::from([replica(0), replica(1), replica(2)]);
+        let mut moving = image(&[3, 0, 1, 2], &[3], 4);
+        moving.founders = [0, 1, 2].map(|node| (NodeId(node), directory(node))).to_vec();
+        assert_eq!(first_voters(&moving, replica(1)), founders);
+        assert_eq!(first_voters(&moving, replica(3)), BTreeSet::new(), "it has to be let in");
+        let fresh = ReplicaId { directory: Uuid::from_u128(7), ..replica(1) };
+        assert_eq!(first_voters(&moving, fresh), BTreeSet::new(), "another disk");
+    }
 
     fn image(replicas: &[i32], adding: &[i32], partition_epoch: i32) -> PartitionImage {
         let nodes = |of: &[i32]| of.iter().copied().map(NodeId).collect::<Vec<_>>();
         PartitionImage {
             replicas: nodes(replicas),
             directories: replicas.iter().map(|node| directory(*node)).collect(),
+            founders: Vec::new(),
+            keys: Vec::new(),
+            formation: None,
             isr: nodes(replicas),
             adding: nodes(adding),
             removing: Vec::new(),
@@ -317,7 +386,8 @@ mod tests {
 
     #[test]
     fn an_added_replica_waits_to_be_let_in() {
-        let grown = image(&[0, 1, 2], &[1, 2], 1);
+        let mut grown = image(&[0, 1, 2], &[1, 2], 1);
+        grown.founders = vec![(NodeId(0), directory(0))];
         assert_eq!(first_voters(&grown, replica(0)), BTreeSet::from([replica(0)]));
         assert_eq!(first_voters(&grown, replica(1)), BTreeSet::new());
     }

@@ -116,9 +116,19 @@ pub(crate) async fn moves(client: &Client) -> Result<Vec<Move>, ClientError> {
     Ok(moves)
 }
 
-/// Gives leadership to preferred replicas.
-pub(crate) async fn elect_preferred(
+/// Which leader is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Election {
+    /// The first replica.
+    Preferred,
+    /// Any that is left, at the price of what it lacks.
+    Unclean,
+}
+
+/// Elects leaders.
+pub(crate) async fn elect(
     client: &Client,
+    election: Election,
     partitions: &[Partition],
 ) -> Result<Vec<Answer>, ClientError> {
     let timeout = timeout_ms(client);
@@ -133,6 +143,7 @@ pub(crate) async fn elect_preferred(
     let response = client
         .any::<ElectLeadersRequest>(|_| {
             ElectLeadersRequest::default()
+                .with_election_type(i8::from(election == Election::Unclean))
                 .with_timeout_ms(timeout)
                 .with_topic_partitions(Some(topics.clone()))
         })

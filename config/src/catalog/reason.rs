@@ -27,5 +27,5 @@ pub(super) const THREADS: &str = "the work is spread over all cores by itself.";
 pub(super) const TIERED_STORAGE: &str = "tiered storage is not served.";
 pub(super) const TLS: &str = "TLS listeners are not served yet.";
 pub(super) const TRANSACTIONS: &str = "transactions are not served yet.";
-pub(super) const UNCLEAN_ELECTION: &str = "a replica that may lack acknowledged records never leads; start the brokers that hold the others.";
+pub(super) const UNCLEAN_ELECTION: &str = "a replica that may lack acknowledged records never leads by itself; a person may ask for it with `ottla partition elect --unclean`.";
 pub(super) const UNSTABLE: &str = "there are no unstable versions to switch on.";

@@ -160,12 +160,19 @@ impl MetadataImage {
             partition_epoch,
             adding,
             removing,
+            keys,
+            formation,
+            founders,
+            founded_in,
             ..
         } = record
         {
             topic.partitions.push(PartitionImage {
                 replicas: replicas.clone(),
                 directories: directories.clone(),
+                keys: keys.clone(),
+                formation: *formation,
+                founders: founders.iter().copied().zip(founded_in.iter().copied()).collect(),
                 isr: isr.clone(),
                 adding: adding.clone(),
                 removing: removing.clone(),
@@ -194,6 +201,9 @@ impl MetadataImage {
                 to.clone_from(nodes);
             }
         };
+        if change.replicas.is_some() || change.directories.is_some() {
+            image.founders = image.founders();
+        }
         set(&mut image.replicas, &change.replicas);
         set(&mut image.isr, &change.isr);
         set(&mut image.adding, &change.adding);
@@ -201,6 +211,10 @@ impl MetadataImage {
         if let Some(directories) = &change.directories {
             image.directories.clone_from(directories);
         }
+        if let Some(keys) = &change.keys {
+            image.keys.clone_from(keys);
+        }
+        image.formation = change.formation.or(image.formation);
         if let Some(leader) = change.leader {
             image.leader = leader;
             image.leader_epoch.0 = image.leader_epoch.0.saturating_add(1);
@@ -320,5 +334,9 @@ fn snapshot_partition(
         partition_epoch: image.partition_epoch,
         adding: image.adding.clone(),
         removing: image.removing.clone(),
+        keys: image.keys.clone(),
+        formation: image.formation,
+        founders: image.founders.iter().map(|(node, _)| *node).collect(),
+        founded_in: image.founders.iter().map(|(_, directory)| *directory).collect(),
     }
 }

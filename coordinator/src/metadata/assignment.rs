@@ -98,5 +98,9 @@ pub(super) fn new_partition(
         partition_epoch: 0,
         adding: Vec::new(),
         removing: Vec::new(),
+        keys: Vec::new(),
+        formation: None,
+        founders: Vec::new(),
+        founded_in: Vec::new(),
     }
 }

@@ -119,6 +119,15 @@ fn replaced_directories(image: &MetadataImage, now: &BrokerRecord) -> Vec<Metada
                 });
             let mut change = PartitionChange::of(topic.id, partition);
             change.directories = Some(directories.collect());
+            // What it went by is lost with its votes.
+            let keys =
+                state.keys_for(
+                    &state.replicas,
+                    |node, key| {
+                        if node == now.id { Uuid::nil() } else { key }
+                    },
+                );
+            change.keys = (keys != state.keys).then_some(keys);
             records.push(MetadataRecord::PartitionChange(change));
         }
     }

@@ -65,8 +65,20 @@ impl MetadataImage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignDirectories {
     pub broker: NodeId,
-    /// Topic, partition and directory; [`LOST_DIRECTORY`] where it cannot be read.
-    pub assignments: Vec<(Uuid, PartitionId, Uuid)>,
+    pub assignments: Vec<DirectoryAssignment>,
+}
+
+/// Where a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectoryAssignment {
+    pub topic: Uuid,
+    pub partition: PartitionId,
+    /// [`LOST_DIRECTORY`] where it cannot be read.
+    pub directory: Uuid,
+    /// What it goes by in its group; `None` where that cannot be read, and stays what it was.
+    pub key: Option<Uuid>,
+    /// Of how many formations of the group it knows. What it goes by counts only if there are no more.
+    pub formation: u32,
 }
 
 impl Command for AssignDirectories {
@@ -76,10 +88,22 @@ impl Command for AssignDirectories {
         let mut moved = image.clone();
         let mut records = Vec::new();
         let mut touched = BTreeSet::new();
-        for (topic_id, partition, directory) in self.assignments {
+        for assignment in self.assignments {
+            let DirectoryAssignment { topic: topic_id, partition, directory, .. } = assignment;
             let state = image.topic_by_id(topic_id).and_then(|topic| topic.partition(partition));
             let Some(state) = state else { continue };
-            if state.directory_of(self.broker).is_none_or(|known| known == directory) {
+            let Some(known) = state.directory_of(self.broker) else { continue };
+            let keys = state.keys_for(&state.replicas, |node, key| match assignment.key {
+                Some(said) if node == self.broker && assignment.formation >= state.formations() => {
+                    if said == directory {
+                        Uuid::nil()
+                    } else {
+                        said
+                    }
+                }
+                _ => key,
+            });
+            if known == directory && keys == state.keys {
                 continue;
             }
             let mut change = PartitionChange::of(topic_id, partition);
@@ -87,6 +111,7 @@ impl Command for AssignDirectories {
                 |node: &NodeId, known: Uuid| if *node == self.broker { directory } else { known };
             let directories = state.replicas.iter().zip(&state.directories);
             change.directories = Some(directories.map(|(node, known)| at(node, *known)).collect());
+            change.keys = (keys != state.keys).then_some(keys);
             if touched.insert((topic_id, partition)) {
                 records.push(MetadataRecord::PartitionChange(change));
             }
@@ -178,7 +203,14 @@ mod tests {
     }
 
     fn assign(cluster: &mut Cluster, topic: Uuid, to: &[(i32, Uuid)]) {
-        let assignments = to.iter().map(|(p, dir)| (topic, PartitionId(*p), *dir)).collect();
+        let at = |(partition, directory): &(i32, Uuid)| DirectoryAssignment {
+            topic,
+            partition: PartitionId(*partition),
+            directory: *directory,
+            key: Some(*directory),
+            formation: 0,
+        };
+        let assignments = to.iter().map(at).collect();
         cluster.run(AssignDirectories { broker: NodeId(0), assignments });
         cluster.check_replay();
     }

@@ -12,7 +12,8 @@ use ottla_protocol::model::{
     LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicName, TopicPartition, Uuid,
 };
 
-use super::record::{BrokerRecord, ResourceType};
+use super::directories::{LOST_DIRECTORY, UNASSIGNED_DIRECTORY};
+use super::record::{BrokerRecord, Formation, ResourceType};
 
 /// "No leader" where a leader's id is expected.
 pub const NO_LEADER: NodeId = NodeId(-1);
@@ -95,6 +96,14 @@ pub struct PartitionImage {
     pub replicas: Vec<NodeId>,
     /// The log directory of each replica, in the order of `replicas`.
     pub directories: Vec<Uuid>,
+    /// The replicas of the beginning, and their directories, once they are not the present ones any more. A
+    /// group begins with them, however much was decided before it could.
+    pub founders: Vec<(NodeId, Uuid)>,
+    /// What replicas go by in their group that do not go by their directory's id, in the order of
+    /// `replicas`; nil for one that does. Empty where all do.
+    pub keys: Vec<Uuid>,
+    /// Who the group was formed anew from, where an unclean election did that.
+    pub formation: Option<Formation>,
     pub isr: Vec<NodeId>,
     /// Replicas that a reassignment brings; they stand in `replicas` too.
     pub adding: Vec<NodeId>,
@@ -124,6 +133,46 @@ impl PartitionImage {
     pub fn directory_of(&self, node: NodeId) -> Option<Uuid> {
         let at = self.replicas.iter().position(|replica| *replica == node)?;
         self.directories.get(at).copied()
+    }
+
+    /// What a replica goes by in its group: the id of the directory it began in, or one that it got
+    /// since. `None` while neither is known.
+    #[must_use]
+    pub fn key_of(&self, node: NodeId) -> Option<Uuid> {
+        let at = self.replicas.iter().position(|replica| *replica == node)?;
+        let key = self.keys.get(at).copied().filter(|key| !key.is_nil());
+        let known = |id: &Uuid| *id != UNASSIGNED_DIRECTORY && *id != LOST_DIRECTORY;
+        key.or_else(|| self.directories.get(at).copied().filter(known))
+    }
+
+    /// The keys of `replicas`, each as `choose` has it from what it is now; nil is the directory's id.
+    /// Empty where none is another.
+    pub(super) fn keys_for(
+        &self,
+        replicas: &[NodeId],
+        choose: impl Fn(NodeId, Uuid) -> Uuid,
+    ) -> Vec<Uuid> {
+        let now = |node: &NodeId| {
+            let at = self.replicas.iter().position(|replica| replica == node);
+            at.and_then(|at| self.keys.get(at).copied()).unwrap_or_default()
+        };
+        let keys: Vec<Uuid> = replicas.iter().map(|node| choose(*node, now(node))).collect();
+        if keys.iter().all(Uuid::is_nil) { Vec::new() } else { keys }
+    }
+
+    /// The replicas that the group begins with, each with its directory.
+    #[must_use]
+    pub fn founders(&self) -> Vec<(NodeId, Uuid)> {
+        if !self.founders.is_empty() {
+            return self.founders.clone();
+        }
+        self.replicas.iter().copied().zip(self.directories.iter().copied()).collect()
+    }
+
+    /// How often the group was formed anew.
+    #[must_use]
+    pub fn formations(&self) -> u32 {
+        self.formation.map_or(0, |formation| formation.number)
     }
 }
 

@@ -246,6 +246,8 @@ impl Target {
             })
             .collect();
         change.directories = (directories != state.directories).then_some(directories);
+        let keys = state.keys_for(&self.replicas, |_, key| key);
+        change.keys = (keys != state.keys).then_some(keys);
         let changed = |new: Vec<NodeId>, old: &[NodeId]| (new != old).then_some(new);
         change.replicas = changed(self.replicas, &state.replicas);
         change.isr = changed(self.isr, &state.isr);

@@ -58,6 +58,17 @@ pub enum MetadataRecord {
         adding: Vec<NodeId>,
         #[serde(with = "text", default, skip_serializing_if = "Vec::is_empty")]
         removing: Vec<NodeId>,
+        /// The same, for one whose replicas do not all go by their directories' ids.
+        #[serde(with = "text", default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<Uuid>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        formation: Option<Formation>,
+        /// Only in a snapshot, for one whose replicas changed since it was made: those of the beginning, and
+        /// their directories.
+        #[serde(with = "text", default, skip_serializing_if = "Vec::is_empty")]
+        founders: Vec<NodeId>,
+        #[serde(with = "text", default, skip_serializing_if = "Vec::is_empty")]
+        founded_in: Vec<Uuid>,
     },
     /// What changed of a partition; the partition epoch grows by one with each.
     PartitionChange(PartitionChange),
@@ -120,6 +131,12 @@ pub struct PartitionChange {
     /// A new leader, or the same one in a new epoch: the leader epoch grows whenever this is set.
     #[serde(with = "text", default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<NodeId>,
+    /// What replicas go by, in their order; nil for one that goes by its directory's id.
+    #[serde(with = "text", default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<Uuid>>,
+    /// The group is formed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formation: Option<Formation>,
 }
 
 impl PartitionChange {
@@ -135,6 +152,8 @@ impl PartitionChange {
             adding: None,
             removing: None,
             leader: None,
+            keys: None,
+            formation: None,
         }
     }
 
@@ -143,6 +162,20 @@ impl PartitionChange {
     pub fn is_empty(&self) -> bool {
         *self == Self::of(self.topic_id, self.partition)
     }
+}
+
+/// A group that was formed anew from one replica, because a majority of the former one was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Formation {
+    /// Counts the formations of the partition, from 1.
+    pub number: u32,
+    /// The node whose replica it began with.
+    #[serde(with = "text")]
+    pub leader: NodeId,
+    /// No leader before had a later epoch, as far as was known.
+    #[serde(with = "text")]
+    pub epoch: LeaderEpoch,
 }
 
 /// What a broker says of itself when it registers.

@@ -80,6 +80,9 @@ impl PartitionImage {
         if self.directories.len() != self.replicas.len() {
             return Err("directories and replicas differ in number");
         }
+        if !self.keys.is_empty() && self.keys.len() != self.replicas.len() {
+            return Err("keys and replicas differ in number");
+        }
         if !among(&self.isr) {
             return Err("an in-sync replica is not a replica");
         }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use ottla_storage::{LogError, PartitionLog};
 
 use super::flushing::LogFlush;
-use super::{Partition, PartitionError};
+use super::group::Rule;
+use super::{Partition, PartitionError, Woken};
 use crate::home::Home;
 
 /// The log that takes the place of another one.
@@ -34,14 +35,20 @@ pub(crate) enum RelocateError {
 }
 
 impl Partition {
-    /// Puts what `make` gives in the place of the log. Appends and reads wait meanwhile.
+    /// Puts what `make` gives in the place of the log, of which no group runs. Appends and reads wait
+    /// meanwhile.
     pub(crate) fn relocate(
         self: &Arc<Self>,
         make: impl FnOnce(&PartitionLog) -> Result<Replacement, RelocateError>,
     ) -> Result<(), RelocateError> {
         let mut state = self.state.lock();
         self.check_writable(&state)?;
-        self.check_solo(&state)?;
+        let solo = match &state.rule {
+            Rule::Solo => true,
+            // Whoever runs a group stops it first.
+            Rule::Group(_) if self.group.read().is_none() => false,
+            Rule::Group(_) => return Err(PartitionError::NotLeader(self.name.clone()).into()),
+        };
         let Replacement { mut log, home } = match make(&state.log) {
             Ok(replacement) => replacement,
             Err(error) => {
@@ -57,7 +64,11 @@ impl Partition {
         state.home = home;
         state.flush = Arc::new(LogFlush::new(Arc::downgrade(self)));
         let (end, bytes) = (state.log.log_end(), state.bytes_appended);
-        let woken = self.advance(&mut state, end, bytes);
+        let woken = match solo {
+            true => self.advance(&mut state, end, bytes),
+            // The group says what is committed, once it runs again.
+            false => Woken::default(),
+        };
         drop(state);
         woken.tell();
         Ok(())

@@ -181,7 +181,7 @@ impl Driving {
         // Without a majority there is nothing to win, and many groups would try it again and again.
         let reached = |node: &NodeId| *node == shared.me || self.links.is_connected(*node);
         groups.retain(|group| {
-            let nodes = group.preference();
+            let nodes = group.voters();
             nodes.iter().filter(|node| reached(node)).count() * 2 > nodes.len() || nodes.is_empty()
         });
         tracing::debug!(groups = groups.len(), "standing for election");

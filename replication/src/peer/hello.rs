@@ -32,6 +32,9 @@ pub(crate) enum Lane {
     Probe,
 }
 
+/// In the place of a directory: the replica goes by an id of its own, which follows.
+pub(crate) const BY_KEY: u8 = u8::MAX;
+
 /// What a broker says about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerInfo {

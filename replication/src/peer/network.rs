@@ -27,10 +27,10 @@ use openraft::{EmptyNode, RaftNetworkFactory, RaftNetworkV2};
 use parking_lot::Mutex;
 
 use super::calls::Waiting;
-use super::error::{Fault, PeerError};
+use super::error::PeerError;
 use super::frame::{FrameKind, OutFrame};
 use super::groups::SnapshotSource;
-use super::hello::Lane;
+use super::hello::{BY_KEY, Lane};
 use super::link::{Connection, answer};
 use super::links::Links;
 use super::pace::Pace;
@@ -102,10 +102,14 @@ impl<S: SnapshotSource> ReplicaClient<S> {
         let mut head = OutFrame::buffer();
         head.put_group(&self.group);
         let place = connection.info.directories.iter().position(|id| *id == self.target.directory);
-        // The peer has told which directories it has: the replica's is not there (any more).
-        let place =
-            place.and_then(|place| u8::try_from(place).ok()).ok_or(Fault::OtherDirectory)?;
-        head.push(place);
+        // Most replicas go by the id of a directory that the peer has told of.
+        match place.and_then(|place| u8::try_from(place).ok()).filter(|place| *place != BY_KEY) {
+            Some(place) => head.push(place),
+            None => {
+                head.push(BY_KEY);
+                head.put_uuid(self.target.directory);
+            }
+        }
         Ok(head)
     }
 

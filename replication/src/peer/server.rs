@@ -29,7 +29,7 @@ use super::error::{Fault, LinkError, Refusal};
 use super::frame::{Frame, FrameKind, FrameReader, OutFrame};
 use super::groups::{GroupRpc, IncomingSnapshot, SnapshotSink};
 use super::heartbeat::{Heartbeat, HeartbeatAnswer};
-use super::hello::{HELLO_BYTES_MAX, Hello, Lane, PeerInfo, put_info};
+use super::hello::{BY_KEY, HELLO_BYTES_MAX, Hello, Lane, PeerInfo, put_info};
 use super::outbound::{Outbound, write_all};
 use super::raft_codec as codec;
 use super::shared::{PeerProblem, Pulse, Shared, Trouble};
@@ -335,12 +335,15 @@ impl Visit {
     /// The group that a request is for, if it is here.
     fn group(&self, read: &mut WireReader) -> Result<Result<Arc<dyn GroupRpc>, Fault>, CodecError> {
         let id = read.group()?;
-        let place = usize::from(read.u8("a directory")?);
+        let key = match read.u8("a directory")? {
+            BY_KEY => Some(read.uuid()?),
+            place => self.directories.get(usize::from(place)).copied(),
+        };
         let Some(group) = self.shared.groups.get(&id) else {
             let reason = self.shared.groups.stop_reason(&id);
             return Ok(Err(reason.map_or(Fault::NoSuchGroup, |it| Fault::Stopped(it.to_string()))));
         };
-        if self.directories.get(place) != Some(&group.replica().directory) {
+        if key != Some(group.replica().directory) {
             return Ok(Err(Fault::OtherDirectory));
         }
         Ok(Ok(group))

@@ -147,7 +147,7 @@ pub enum RecoverError {
 
 impl GroupLog {
     /// Puts together what log and journal hold, and makes it durable.
-    pub(super) async fn recover(
+    pub(crate) async fn recover(
         id: GroupId,
         me: ReplicaId,
         partition: Arc<Partition>,
@@ -160,9 +160,9 @@ impl GroupLog {
         }
         super::installing::resume(id, &partition, &journal).await?;
         let records = match journal.group(id) {
-            Some(records) => records,
-            None if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
-            None => GroupRecords::default(),
+            Some(records) if !records.is_bare() => records,
+            _ if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
+            known => known.unwrap_or_default(),
         };
         let seat = Seat { id, me, partition, journal, clock };
         let (map, records) = Returning { seat: &seat, records }.agree().await?;
@@ -216,7 +216,7 @@ impl GroupLog {
         (self.clock)()
     }
 
-    pub(super) fn with_map<T>(&self, look: impl FnOnce(&EntryMap) -> T) -> T {
+    pub(crate) fn with_map<T>(&self, look: impl FnOnce(&EntryMap) -> T) -> T {
         look(&self.map.lock())
     }
 

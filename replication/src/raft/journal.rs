@@ -27,7 +27,7 @@ use ottla_storage::log_dir::is_disk_fault;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use record::{Point, Record, Recordless, RecordlessKind};
+pub use record::{Departure, Identity, Point, Record, Recordless, RecordlessKind};
 pub use state::GroupRecords;
 
 use super::GroupId;
@@ -365,6 +365,29 @@ const fn rewrite_beyond(len: u64) -> u64 {
         twice if twice > REWRITE_BYTES => twice,
         _ => REWRITE_BYTES,
     }
+}
+
+/// Records as bytes that tell when they are not as they were written.
+pub(super) fn all_sealed(records: &[Record]) -> Vec<u8> {
+    let (mut bytes, mut body) = (Vec::new(), Vec::new());
+    for record in records {
+        body.clear();
+        record.encode(&mut body);
+        frame::push(&mut bytes, 0, 0, &body);
+    }
+    bytes
+}
+
+/// The records that [`all_sealed`] was given, if all the bytes are as they were written.
+pub(super) fn all_opened(bytes: &[u8]) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let frame = frame::parse(bytes, at)?;
+        records.push(Record::decode(frame.body)?);
+        at = frame.end;
+    }
+    Some(records)
 }
 
 /// A record as bytes that tell when they are not as they were written.

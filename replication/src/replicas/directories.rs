@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use super::{NodeIdentity, OpenError};
 use crate::home::Home;
-use crate::raft::journal::{Journal, JournalError};
+use crate::raft::journal::{FILE_NAME as JOURNAL_FILE, Journal, JournalError};
 
 /// An open log directory.
 #[derive(Debug)]
@@ -87,6 +87,16 @@ impl Directory {
         let journal = Journal::open(Arc::clone(fs), self.log_dir.path(), self.home.clone())?;
         *slot = Some(Arc::clone(&journal));
         Ok(journal)
+    }
+
+    /// The same where there is one: a node without groups has none.
+    pub(super) fn journal_if_any(&self, fs: &Arc<dyn FileSystem>) -> Option<Arc<Journal>> {
+        let known = self.journal.lock().clone();
+        known.or_else(|| {
+            let path = self.log_dir.path().join(JOURNAL_FILE);
+            // One that cannot be opened is met again by whoever needs it.
+            matches!(fs.exists(&path), Ok(true)).then(|| self.journal(fs).ok()).flatten()
+        })
     }
 
     pub(super) fn was_clean(&self) -> bool {

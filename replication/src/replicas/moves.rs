@@ -7,6 +7,10 @@
 //! When it has everything, the folder of the first becomes `topic-0.<id>-delete` and the second gets
 //! its name. A start that finds both ends of this, and no live folder, finishes it; any other start
 //! goes on copying. Invariant: a partition has one live folder at most.
+//!
+//! A replica of a Raft group copies what is committed while its instance runs; the end is made while it is
+//! stopped, by whoever stops it (`Replicas::finish_group_move`), and takes along what the journal knows
+//! (`raft::succession`).
 
 mod copying;
 
@@ -46,8 +50,6 @@ pub enum AlterDirectoryError {
     /// It will be made in that directory once it is to be made.
     #[error("{0} is not on this broker")]
     NoReplica(TopicPartition),
-    #[error("{0} has several replicas; only a partition with one can move between directories")]
-    Replicated(TopicPartition),
 }
 
 /// A second log of a partition, as DescribeLogDirs tells of it.
@@ -139,9 +141,6 @@ impl Replicas {
         };
         if placed.partition.is_offline() || !placed.directory.is_online() {
             return Err(AlterDirectoryError::PartitionOffline(name.clone()));
-        }
-        if placed.partition.is_replicated() {
-            return Err(AlterDirectoryError::Replicated(name.clone()));
         }
         let under_way = self.moves.running.lock().get(name).map(|it| it.to.id());
         if under_way == Some(to.id()) {
@@ -235,7 +234,6 @@ impl Replicas {
                 match placed {
                     Some(placed)
                         if placed.directory.id() != directory.id()
-                            && !placed.partition.is_replicated()
                             && !self.moves.is_moving(&folder.partition) =>
                     {
                         self.begin_move(&placed, Arc::clone(directory), folder);

@@ -39,7 +39,10 @@ const SIDE_BYTES_MAX: u32 = 256 << 20;
 const BATCH_BYTES_MAX: usize = 256 << 20;
 /// A file of the receiver's choice in the folder of a log that came in.
 const MARK: &str = "shipped-log";
+/// Beside a log that moved to another directory with what its replica remembers.
+const PASSAGE: &str = "moved-replica";
 const MARK_BYTES_MAX: u64 = 1 << 20;
+const PASSAGE_BYTES_MAX: u64 = 64 << 20;
 /// How much of an incoming log waits to be synced at most.
 const FLUSH_BYTES: u64 = 8 << 20;
 
@@ -368,6 +371,36 @@ impl PartitionLog {
     pub fn forget_mark(&self) -> Result<(), LogError> {
         let path = self.path_of(MARK);
         self.folder.remove(&path).map_err(LogError::io("remove", &path))
+    }
+
+    /// Puts down what travels with this log to another directory. Durable on return.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn note_passage(&self, what: &[u8]) -> Result<(), LogError> {
+        let path = self.path_of(PASSAGE);
+        let written = self.folder.write_small(&path, what).and_then(|file| file.sync_data());
+        written.map_err(LogError::io("write", &path))?;
+        self.folder.fs.sync_dir(self.dir()).map_err(LogError::io("sync", self.dir()))
+    }
+
+    /// What [`Self::note_passage`] was given, until [`Self::forget_passage`].
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn passage(&self) -> Result<Option<Vec<u8>>, LogError> {
+        let path = self.path_of(PASSAGE);
+        self.folder.read_small(&path, PASSAGE_BYTES_MAX).map_err(LogError::io("read", &path))
+    }
+
+    /// Removes it. Durable on return: what it says is of a moment that passes.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget_passage(&self) -> Result<(), LogError> {
+        let path = self.path_of(PASSAGE);
+        let removed = self.folder.remove(&path).and_then(|()| self.folder.fs.sync_dir(self.dir()));
+        removed.map_err(LogError::io("remove", &path))
     }
 }
 

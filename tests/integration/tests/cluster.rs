@@ -283,6 +283,23 @@ async fn a_partition_grows_from_one_replica_to_three_and_shrinks_again() {
     cluster.produce("solo", 0, &[(b"k", b"d")]).await.unwrap();
     assert_eq!(cluster.leader("solo", 0).await.unwrap(), second);
     assert_eq!(values(&cluster, "solo").await, ["a", "b", "c", "d"]);
+    // Alone it remains what it was: it goes on in later epochs, with what it acknowledged alone.
+    let epoch = |cluster: &TestCluster| {
+        let address = cluster.address_of(second);
+        until("a leader", || {
+            let seen = partition_of(address, "solo")?;
+            (seen["LeaderId"] == second).then(|| seen["LeaderEpoch"].as_i64().unwrap())
+        })
+    };
+    let before = epoch(&cluster);
+    cluster.kill(second);
+    cluster.start_node(second).await.unwrap();
+    cluster.produce("solo", 0, &[(b"k", b"e")]).await.unwrap();
+    assert!(epoch(&cluster) > before, "a new leader of the same group");
+    reassign(&cluster, &[second, first, third]);
+    cluster.kill(second);
+    cluster.produce("solo", 0, &[(b"k", b"f")]).await.unwrap();
+    assert_eq!(values(&cluster, "solo").await, ["a", "b", "c", "d", "e", "f"]);
 }
 
 #[tokio::test]

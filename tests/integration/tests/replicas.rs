@@ -214,7 +214,7 @@ async fn epochs_end_where_the_next_leader_began() {
 }
 
 #[tokio::test]
-async fn an_unclean_election_is_refused_and_names_who_has_to_come_back() {
+async fn an_unclean_election_is_refused_while_the_controller_hears_of_a_replica() {
     let mut cluster = patient().topic_with("t", |topic| topic.replicas(2)).start().await.unwrap();
     cluster.produce("t", 0, &[(b"k", b"v")]).await.unwrap();
     let dead = cluster.leader("t", 0).await.unwrap();
@@ -231,8 +231,7 @@ async fn an_unclean_election_is_refused_and_names_who_has_to_come_back() {
         (result["ErrorCode"] == ELIGIBLE_LEADERS_NOT_AVAILABLE).then_some(result)
     });
     let words = refusal["ErrorMessage"].as_str().unwrap();
-    assert!(words.contains(&format!("away are {dead}.")), "{words}");
-    assert!(words.contains("start 1 more"), "{words}");
+    assert!(words.starts_with(&format!("replica {dead} does not answer")), "{words}");
     cluster.start_node(dead).await.unwrap();
     cluster.produce("t", 0, &[(b"k", b"w")]).await.unwrap();
     assert_eq!(cluster.records("t").await.unwrap().len(), 2);

@@ -1,8 +1,7 @@
 //! Elections in a cluster: leaders are asked to hand over.
 //!
-//! Owns: which partitions need it, and Kafka's words where one cannot. Never: a vote. An unclean election is
-//! refused with what would lead to a clean one: a group of which a majority is away cannot elect anybody,
-//! and making one replica the whole group is not served.
+//! Owns: which partitions need it, and Kafka's words where one cannot. Never: a vote. An unclean election
+//! makes one replica the whole group (`cluster::unclean`); its answer names what is lost, also with code 0.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +10,12 @@ use kafka_protocol::messages::ElectLeadersResponse;
 use kafka_protocol::messages::elect_leaders_response::PartitionResult;
 use ottla_coordinator::metadata::{ControllerError, ElectionType, PartitionImage, TopicImage};
 use ottla_protocol::error_code::ErrorCode;
-use ottla_protocol::model::{NodeId, PartitionId};
+use ottla_protocol::model::PartitionId;
 
 use super::{Asked, partition_result, refused, topic_result};
 use crate::api::wire;
 use crate::cluster::groups::{Move, request_moves};
-use crate::cluster::view;
+use crate::cluster::{unclean, view};
 use crate::services::Services;
 
 type Results = BTreeMap<(String, PartitionId), (ErrorCode, Option<String>)>;
@@ -32,7 +31,7 @@ pub(super) async fn elect(
         return refused(asked.unwrap_or_default(), error.code(), error.message());
     }
     let all = asked.is_none();
-    let (mut results, moves) = decide(&services, election, asked);
+    let Decided { mut results, moves, unclean } = decide(&services, election, asked);
     let mut names = BTreeMap::new();
     for (name, of) in &moves {
         names.insert((of.topic, of.partition), name.clone());
@@ -43,6 +42,11 @@ pub(super) async fn elect(
         let code = ErrorCode::from_code(code);
         let message = (code != ErrorCode::None).then(|| code.message().to_owned());
         results.insert((name, PartitionId(of.partition)), (code, message));
+    }
+    let leaderless: Vec<unclean::Of> = unclean.keys().copied().collect();
+    for (of, (code, words)) in unclean::elect(&services, &leaderless).await {
+        let Some(name) = unclean.get(&of) else { continue };
+        results.insert((name.clone(), PartitionId(of.1)), (code, Some(words)));
     }
     let mut topics: BTreeMap<String, Vec<PartitionResult>> = BTreeMap::new();
     for ((topic, partition), (code, message)) in results {
@@ -57,17 +61,22 @@ pub(super) async fn elect(
     ElectLeadersResponse::default().with_replica_election_results(topics.collect())
 }
 
-fn decide(
-    services: &Services,
-    election: ElectionType,
-    asked: Option<Asked>,
-) -> (Results, Vec<(String, Move)>) {
+/// What is to be done, and what is known already.
+#[derive(Default)]
+struct Decided {
+    results: Results,
+    moves: Vec<(String, Move)>,
+    /// Partitions without a leader, by the topic's name.
+    unclean: BTreeMap<unclean::Of, String>,
+}
+
+fn decide(services: &Services, election: ElectionType, asked: Option<Asked>) -> Decided {
     let image = services.metadata.image();
     let asked = asked.unwrap_or_else(|| {
         let ids = |topic: &TopicImage| topic.iter().map(|(id, _)| id).collect();
         image.topics().map(|topic| (topic.name.to_string(), ids(topic))).collect()
     });
-    let (mut results, mut moves) = (Results::new(), Vec::new());
+    let mut all = Decided::default();
     for (name, partitions) in asked {
         let topic = image.topic(&name);
         for partition in partitions {
@@ -77,46 +86,23 @@ fn decide(
                 Some((topic, Some(state))) => wanted(services, topic, partition, state, election),
             };
             match decided {
-                Ok(of) => moves.push((name.clone(), of)),
+                Ok(Wanted::Move(of)) => all.moves.push((name.clone(), of)),
+                Ok(Wanted::Unclean(of)) => {
+                    all.unclean.insert(of, name.clone());
+                }
                 Err(error) => {
-                    let message = match (&error, topic) {
-                        (ControllerError::EligibleLeadersNotAvailable, Some(topic)) => {
-                            Some(no_majority(services, topic, partition))
-                        }
-                        _ => error.message(),
-                    };
-                    results.insert((name.clone(), partition), (error.code(), message));
+                    let refusal = (error.code(), error.message());
+                    all.results.insert((name.clone(), partition), refusal);
                 }
             }
         }
     }
-    (results, moves)
+    all
 }
 
-/// What has to happen before a partition without a majority is led again.
-fn no_majority(services: &Services, topic: &TopicImage, partition: PartitionId) -> String {
-    let replicas = topic.partition(partition).map(|state| state.replicas.clone());
-    let replicas = replicas.unwrap_or_default();
-    let reached = |node: &NodeId| {
-        let cluster = services.cluster();
-        cluster.is_some_and(|of| of.me == *node || of.peers.is_connected(*node))
-    };
-    let (here, away): (Vec<_>, Vec<_>) = replicas.iter().partition(|node| reached(node));
-    let list = |nodes: &[NodeId]| {
-        let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-        if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
-    };
-    let needed = replicas.len() / 2 + 1;
-    format!(
-        "partition {}-{partition} is led by {needed} of its {} replicas agreeing; reached are {}, away are {}. \
-         What only those that are away hold was acknowledged and would be lost, so nobody is elected: \
-         start {} more of them again",
-        topic.name,
-        replicas.len(),
-        list(&here),
-        list(&away),
-        needed.saturating_sub(here.len()).max(1),
-    )
+enum Wanted {
+    Move(Move),
+    Unclean(unclean::Of),
 }
 
 fn wanted(
@@ -125,17 +111,20 @@ fn wanted(
     partition: PartitionId,
     state: &PartitionImage,
     election: ElectionType,
-) -> Result<Move, ControllerError> {
+) -> Result<Wanted, ControllerError> {
     let now = view(services, topic.id, partition, state);
     let preferred = state.preferred_leader();
     match election {
         ElectionType::Unclean if now.leader.is_some() => Err(ControllerError::ElectionNotNeeded),
+        ElectionType::Unclean if state.replicas.len() > 1 => {
+            Ok(Wanted::Unclean((topic.id.as_u128(), partition.get())))
+        }
         ElectionType::Unclean => Err(ControllerError::EligibleLeadersNotAvailable),
         _ if now.leader == preferred => Err(ControllerError::ElectionNotNeeded),
         _ => match preferred.filter(|node| now.leader.is_some() && now.isr.contains(node)) {
             Some(to) => {
                 let (topic, partition) = (topic.id.as_u128(), partition.get());
-                Ok(Move { topic, partition, to: to.0 })
+                Ok(Wanted::Move(Move { topic, partition, to: to.0 }))
             }
             None => Err(ControllerError::PreferredLeaderNotAvailable),
         },

@@ -142,6 +142,13 @@ async fn leave(services: &Services, cluster: &Cluster, group: &Arc<Group>) {
     }
 }
 
+/// Hands one group over, before its instance here stops for a moment.
+pub(crate) async fn hand_over(services: &Services, id: &GroupId) {
+    let Some(cluster) = services.cluster() else { return };
+    let Some(group) = cluster.groups.get(id) else { return };
+    leave(services, cluster, &group).await;
+}
+
 /// Gives leadership of what is led here back to preferred replicas, every `every`.
 pub(crate) async fn prefer(services: Arc<Services>, every: Duration, mut stopping: Stopping) {
     while stopping.pause(&services.clock, every).await.is_continue() {

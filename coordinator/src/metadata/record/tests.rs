@@ -24,6 +24,10 @@ pub(crate) fn samples() -> Vec<MetadataRecord> {
             partition_epoch: 5,
             adding: vec![NodeId(2)],
             removing: Vec::new(),
+            keys: vec![id(0), id(3 << 80)],
+            formation: Some(Formation { number: 2, leader: NodeId(1), epoch: LeaderEpoch(9) }),
+            founders: vec![NodeId(1)],
+            founded_in: vec![id(1 << 80)],
         },
         MetadataRecord::PartitionChange(PartitionChange {
             isr: Some(vec![NodeId(2)]),

@@ -64,6 +64,10 @@ fn a_topic_gets_its_records_in_order() {
         partition_epoch: 0,
         adding: Vec::new(),
         removing: Vec::new(),
+        keys: Vec::new(),
+        formation: None,
+        founders: Vec::new(),
+        founded_in: Vec::new(),
     };
     assert_eq!(
         cluster.log[from..],

@@ -44,6 +44,32 @@ pub enum Record {
     /// The replica was removed from this directory, whose last entry was no later than this point: its
     /// index is that of the last entry without a batch. Should it come back, it begins with nothing.
     Left(GroupId, Point),
+    /// What the replica here goes by, instead of by its directory's id.
+    Identity(GroupId, Identity),
+    /// The replica here goes to another directory, and its votes with it.
+    Moved(GroupId, Departure),
+}
+
+/// What a replica goes by in its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    pub key: Uuid,
+    /// How often the group had been formed anew when the replica became one of it.
+    pub formation: u32,
+    /// Of the move that brought the replica here; nil where none did.
+    pub passage: Uuid,
+}
+
+/// How far a replica's way to another directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Departure {
+    /// Its log may be in another directory by now. A log that is made here from now on is another
+    /// replica's.
+    Begun,
+    /// It is there, with everything that was known of it here.
+    Done,
+    /// It did not go.
+    Cancelled,
 }
 
 /// An entry, and the offset after its records.
@@ -92,6 +118,8 @@ const VERIFY: u8 = 10;
 const EMPTIED: u8 = 11;
 const LEFT: u8 = 12;
 const DELETED: u8 = 13;
+const IDENTITY: u8 = 16;
+const MOVED: u8 = 15;
 
 /// Several records, each behind its length; not one of the kinds above, which go on counting.
 const TOGETHER: u8 = 255;
@@ -146,6 +174,8 @@ impl Record {
             | Self::Synced(group, _)
             | Self::Suspect(group, _)
             | Self::Verify(group)
+            | Self::Identity(group, _)
+            | Self::Moved(group, _)
             | Self::Forget(group) => *group,
         }
     }
@@ -170,6 +200,8 @@ impl Record {
             Self::Verify(_) => VERIFY,
             Self::Forget(_) => FORGET,
             Self::Left(..) => LEFT,
+            Self::Identity(..) => IDENTITY,
+            Self::Moved(..) => MOVED,
         };
         out.push(kind);
         let group = self.group();
@@ -195,6 +227,16 @@ impl Record {
                 out.extend_from_slice(&offset.get().to_le_bytes());
             }
             Self::Suspect(_, term) => out.extend_from_slice(&term.to_le_bytes()),
+            Self::Identity(_, identity) => {
+                out.extend_from_slice(identity.key.as_bytes());
+                out.extend_from_slice(&identity.formation.to_le_bytes());
+                out.extend_from_slice(identity.passage.as_bytes());
+            }
+            Self::Moved(_, departure) => out.push(match departure {
+                Departure::Begun => 0,
+                Departure::Done => 1,
+                Departure::Cancelled => 2,
+            }),
             Self::Verify(_) | Self::Forget(_) | Self::Emptied(_) => {}
         }
     }
@@ -232,6 +274,21 @@ impl Record {
             SYNCED => Self::Synced(group, from.offset()?),
             SUSPECT => Self::Suspect(group, from.u64()?),
             VERIFY => Self::Verify(group),
+            IDENTITY => {
+                let key = Uuid::from_bytes(from.array()?);
+                let formation = u32::from_le_bytes(from.array()?);
+                let passage = Uuid::from_bytes(from.array()?);
+                Self::Identity(group, Identity { key, formation, passage })
+            }
+            MOVED => {
+                let departure = match from.byte()? {
+                    0 => Departure::Begun,
+                    1 => Departure::Done,
+                    2 => Departure::Cancelled,
+                    _ => return None,
+                };
+                Self::Moved(group, departure)
+            }
             _ => return None,
         };
         from.0.is_empty().then_some(record)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use ottla_protocol::model::Offset;
 
-use super::record::{Point, Record, Recordless};
+use super::record::{Departure, Identity, Point, Record, Recordless};
 use crate::raft::{GroupId, StoredMembership, Vote};
 
 /// Everything that is remembered of one replica of a group.
@@ -30,6 +30,10 @@ pub struct GroupRecords {
     pub left: Option<Point>,
     /// It has not come back since: whatever log there is is none of the group's.
     pub away: bool,
+    /// What the replica goes by, where that is not its directory's id.
+    pub identity: Option<Identity>,
+    /// The replica that was here is, or may be, in another directory with its votes.
+    pub moved: bool,
 }
 
 impl GroupRecords {
@@ -40,6 +44,13 @@ impl GroupRecords {
         let anchor =
             anchor.map(|(index, (term, end))| Point { index: *index, term: *term, end: *end });
         anchor.or_else(|| self.purged.as_ref().map(|(point, _)| *point))
+    }
+
+    /// Nothing is known of a log, or of votes.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        let Self { identity, moved, .. } = *self;
+        *self == Self { identity, moved, ..Self::default() }
     }
 
     /// The last entry that may have been acknowledged here, where the log holds batches up to `end`, the
@@ -58,10 +69,11 @@ impl GroupRecords {
     }
 
     fn apply(&mut self, record: &Record) {
-        if self.away && record.is_hint() {
+        // What an instance says that has ended is of a log that is not here any more.
+        if (self.away || self.moved) && record.is_hint() {
             return;
         }
-        self.away &= matches!(record, Record::Vote(..));
+        self.away &= matches!(record, Record::Vote(..) | Record::Identity(..) | Record::Moved(..));
         match record {
             Record::Vote(_, vote) => self.vote = Some(*vote),
             Record::Recordless(_, index, entry) => {
@@ -96,9 +108,18 @@ impl GroupRecords {
             }
             Record::Forget(_) => *self = Self::default(),
             Record::Left(_, point) => {
-                let (vote, suspect) = (self.vote, self.suspect);
-                *self = Self { vote, suspect, left: Some(*point), away: true, ..Self::default() };
+                let Self { vote, suspect, identity, moved, .. } = *self;
+                let left = Some(*point);
+                *self =
+                    Self { vote, suspect, identity, moved, left, away: true, ..Self::default() };
             }
+            Record::Identity(_, identity) => {
+                self.identity = Some(*identity);
+                self.moved = false;
+            }
+            Record::Moved(_, Departure::Begun) => self.moved = true,
+            Record::Moved(_, Departure::Cancelled) => self.moved = false,
+            Record::Moved(_, Departure::Done) => *self = Self { moved: true, ..Self::default() },
         }
     }
 
@@ -115,10 +136,12 @@ impl GroupRecords {
     }
 
     /// Records that lead to this state.
-    fn records(&self, group: GroupId) -> Vec<Record> {
+    pub(in crate::raft) fn records(&self, group: GroupId) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.vote.map(|vote| Record::Vote(group, vote)));
         records.extend(self.suspect.map(|term| Record::Suspect(group, term)));
+        records.extend(self.identity.map(|identity| Record::Identity(group, identity)));
+        records.extend(self.moved.then_some(Record::Moved(group, Departure::Begun)));
         if let Some(left) = self.left {
             records.push(Record::Left(group, left));
             records.extend((!self.away).then_some(Record::Truncate(group, 0)));

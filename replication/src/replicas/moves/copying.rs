@@ -13,14 +13,17 @@ use ottla_protocol::model::{LeaderEpoch, Now, Offset, TopicPartition, Uuid};
 use ottla_protocol::records::{BatchBuilder, Compression};
 use ottla_storage::log_dir::{FolderName, FolderStage};
 use ottla_storage::{
-    AppendError, CleanupPolicy, LogError, MinOneBatch, OpenContext, PartitionLog, ReadError,
-    Shutdown,
+    AppendError, CleanupPolicy, LogError, LogRead, MinOneBatch, OpenContext, PartitionLog,
+    ReadError, Shutdown,
 };
 
 use super::{Move, Replicas};
 use crate::partition::relocation::{RelocateError, Replacement};
-use crate::partition::{Isolation, PartitionError, ReadPlan};
+use crate::partition::{Isolation, Partition, PartitionError, ReadPlan};
+use crate::raft::journal::JournalError;
+use crate::raft::{GroupId, succession};
 use crate::replicas::Placed;
+use crate::replicas::directories::Directory;
 
 /// How much is read at once while appends wait.
 const STEP_BYTES: u32 = 4 << 20;
@@ -30,6 +33,9 @@ const STEP_BYTES: u32 = 4 << 20;
 pub enum MoveStep {
     /// This much was copied, and there is more.
     Copied(u64),
+    /// Little is left of a replica that belongs to a group: [`Replicas::finish_group_move`] does it, once the
+    /// group has stopped here.
+    Ready,
     /// The replica is in this directory now.
     Moved { topic_id: Uuid, directory: Uuid },
     /// The move ended without success, or there is none.
@@ -46,6 +52,8 @@ enum MoveError {
     Append(#[from] AppendError),
     #[error("what is copied cannot be read: {0}")]
     Read(std::io::Error),
+    #[error("the journal: {0}")]
+    Journal(#[from] JournalError),
     #[error(transparent)]
     Relocate(#[from] RelocateError),
 }
@@ -66,8 +74,32 @@ impl Replicas {
             it.end.store(log.log_end().get(), Ordering::Release);
             it.bytes.store(log.size_bytes(), Ordering::Release);
         }
+        self.settled_step(&it, &mut slot, step)
+    }
+
+    /// Copies the rest of a replica whose group has stopped here, and puts the copy, with what the journal
+    /// knows of the replica, in its place. Where it does not, the group goes on where it was.
+    pub fn finish_group_move(&self, name: &TopicPartition, now: Now) -> MoveStep {
+        let Some(it) = self.moves.running.lock().get(name).cloned() else {
+            return MoveStep::Ended;
+        };
+        let mut slot = it.log.lock();
+        if it.cancelled.load(Ordering::Acquire) || !it.to.is_online() {
+            return MoveStep::Ended;
+        }
+        let step = self.finish(&it, &mut slot, now);
+        self.settled_step(&it, &mut slot, step)
+    }
+
+    fn settled_step(
+        &self,
+        it: &Arc<Move>,
+        slot: &mut Option<PartitionLog>,
+        step: Result<MoveStep, MoveError>,
+    ) -> MoveStep {
+        let name = it.partition.name();
         match step {
-            Ok(MoveStep::Copied(bytes)) => MoveStep::Copied(bytes),
+            Ok(step @ (MoveStep::Copied(_) | MoveStep::Ready)) => step,
             Ok(step) => {
                 self.moves.running.lock().remove(name);
                 step
@@ -77,7 +109,7 @@ impl Replicas {
                     to = %it.to.log_dir().path().display(), "a replica does not move");
                 self.moves.running.lock().remove(name);
                 slot.take();
-                self.blame(&it, &error);
+                self.blame(it, &error);
                 MoveStep::Ended
             }
         }
@@ -93,7 +125,7 @@ impl Replicas {
             MoveError::Relocate(RelocateError::HalfWay(_)) => return,
             MoveError::Source(PartitionError::Deleted(_)) => {}
             MoveError::Source(_) | MoveError::Relocate(_) => return,
-            MoveError::Append(_) | MoveError::Read(_) => {}
+            MoveError::Append(_) | MoveError::Read(_) | MoveError::Journal(_) => {}
         }
         if it.to.is_online() {
             self.discard_future(&it.to, &it.folder);
@@ -119,6 +151,9 @@ impl Replicas {
         log.flush_now()?;
         if copied >= u64::from(most) / 2 {
             return Ok(MoveStep::Copied(copied));
+        }
+        if it.partition.is_replicated() {
+            return Ok(MoveStep::Ready);
         }
         self.finish(it, slot, now)
     }
@@ -146,6 +181,10 @@ impl Replicas {
         if let Some(mut log) = opened
             && agree(it, &mut log, now)?
         {
+            if log.passage()?.is_some() {
+                // Of an end that a crash prevented.
+                log.forget_passage()?;
+            }
             self.fs.sync_dir(it.to.log_dir().path()).map_err(io)?;
             return Ok(log);
         }
@@ -173,8 +212,12 @@ impl Replicas {
         };
         let aside = FolderName { stage: FolderStage::Deleting, ..it.folder.clone() };
         let aside = from.log_dir().path().join(aside.text());
+        let passage = self.passage_of(it, &from)?;
         it.partition.relocate(|log| {
             let topic_id = log.topic_id();
+            if let Some(passage) = &passage {
+                copy.note_passage(passage).map_err(RelocateError::Kept)?;
+            }
             complete(copy, log, now).map_err(RelocateError::Kept)?;
             let live = it.to.log_dir().partition_path(&name);
             let rename = |from: &std::path::Path, to: &std::path::Path| {
@@ -209,6 +252,18 @@ impl Replicas {
         Ok(MoveStep::Moved { topic_id: it.partition.topic_id(), directory: it.to.id() })
     }
 
+    /// What a replica of a group takes along; `None` of one that has no group.
+    fn passage_of(&self, it: &Move, from: &Directory) -> Result<Option<Vec<u8>>, MoveError> {
+        if !it.partition.is_replicated() {
+            return Ok(None);
+        }
+        let group = group_of(&it.partition);
+        let journal = from.journal(&self.fs)?;
+        // Each move has an id of its own: that of its folder, and of the directory it comes from.
+        let passage = it.folder.unique.unwrap_or_default().as_u128() ^ from.id().as_u128();
+        Ok(Some(succession::passage(&journal, group, from.id(), Uuid::from_u128(passage))))
+    }
+
     /// Notes where the replica is now; what was known of its log goes with it.
     fn settle_move(&self, it: &Move, name: &TopicPartition, aside: std::path::PathBuf) {
         let from = {
@@ -228,7 +283,8 @@ impl Replicas {
 
 /// Whether the copy says what the first log says, up to its end; what it has more is cut.
 fn agree(it: &Move, copy: &mut PartitionLog, now: Now) -> Result<bool, MoveError> {
-    let (start, end) = it.partition.inspect(|log, _| (log.log_start(), log.log_end()))?;
+    let span = Span::of(it);
+    let (start, end) = it.partition.inspect(|log, _| (span.first(log), log.log_end()))?;
     let empty = copy.log_end() == copy.log_start();
     // After a crash, deleted records may be back.
     if empty || copy.log_end() <= start || copy.log_start() > start {
@@ -246,15 +302,51 @@ fn agree(it: &Move, copy: &mut PartitionLog, now: Now) -> Result<bool, MoveError
 
 /// Lets an empty copy begin where the first log does.
 fn start_over(it: &Move, copy: &mut PartitionLog, now: Now) -> Result<(), MoveError> {
-    let start = it.partition.inspect(|log, _| log.log_start())?;
-    let first = it.partition.read(plan(start, 1))?.read.first_offset;
+    let span = Span::of(it);
+    let start = it.partition.inspect(|log, _| span.first(log))?;
+    let first = read(it, start, 1)?.first_offset;
     copy.truncate_fully_and_start_at(first.min(start), now)?;
     Ok(())
 }
 
-const fn plan(from: Offset, bytes_max: u32) -> ReadPlan {
+/// What of a log is copied.
+#[derive(Clone, Copy)]
+enum Span {
+    FromLogStart,
+    /// A replica of a group needs what lies below the log's start, too, as far as it is there: its entries are
+    /// counted from the purge point, which deleted records may have left behind.
+    Stored,
+}
+
+impl Span {
+    fn of(it: &Move) -> Self {
+        if it.partition.is_replicated() { Self::Stored } else { Self::FromLogStart }
+    }
+
+    /// Where the copy begins.
+    fn first(self, log: &PartitionLog) -> Offset {
+        match (self, log.segments().next()) {
+            (Self::Stored, Some((first, _))) => first.min(log.log_start()),
+            _ => log.log_start(),
+        }
+    }
+}
+
+/// Committed batches from an offset on.
+fn read(it: &Move, from: Offset, bytes_max: u32) -> Result<LogRead, PartitionError> {
+    if it.partition.is_replicated() {
+        let stored = it.partition.inspect(|log, marks| {
+            log.read_stored(from, bytes_max, marks.high_watermark, MinOneBatch::Yes)
+        })?;
+        return Ok(stored?);
+    }
     let isolation = Isolation::ReadUncommitted;
-    ReadPlan { from, bytes_max, isolation, min_one: MinOneBatch::Yes }
+    let plan = ReadPlan { from, bytes_max, isolation, min_one: MinOneBatch::Yes };
+    Ok(it.partition.read(plan)?.read)
+}
+
+fn group_of(partition: &Partition) -> GroupId {
+    GroupId { topic: partition.topic_id(), partition: partition.name().partition }
 }
 
 /// Copies committed batches. Gives how many bytes.
@@ -265,14 +357,14 @@ fn copy_committed(
     now: Now,
 ) -> Result<u64, MoveError> {
     let most = most.min(copy.settings().segment_bytes);
-    let read = match it.partition.read(plan(copy.log_end(), most)) {
-        Ok(found) => found.read,
+    let read = match read(it, copy.log_end(), most) {
+        Ok(found) => found,
         Err(PartitionError::Read(ReadError::OutOfRange { .. })) => {
             // Retention, or DeleteRecords, was faster.
             start_over(it, copy, now)?;
-            it.partition
-                .read(plan(copy.log_end().max(it.partition.watermarks().log_start), most))?
-                .read
+            let span = Span::of(it);
+            let first = it.partition.inspect(|log, _| span.first(log))?;
+            read(it, copy.log_end().max(first), most)?
         }
         Err(error) => return Err(error.into()),
     };
@@ -304,8 +396,9 @@ fn complete(mut copy: PartitionLog, log: &PartitionLog, now: Now) -> Result<(), 
     let other = |error: String| io(std::io::Error::new(std::io::ErrorKind::InvalidData, error));
     let most = STEP_BYTES.min(log.settings().segment_bytes);
     loop {
-        let from = copy.log_end().max(log.log_start());
-        let read = match log.read(from, most, log.log_end(), MinOneBatch::Yes) {
+        let first = log.segments().next().map_or(log.log_start(), |(first, _)| first);
+        let from = copy.log_end().max(first.min(log.log_start()));
+        let read = match log.read_stored(from, most, log.log_end(), MinOneBatch::Yes) {
             Ok(read) => read,
             Err(ReadError::Log(error)) => return Err(error),
             Err(error) => return Err(other(error.to_string())),

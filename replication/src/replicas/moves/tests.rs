@@ -1,5 +1,7 @@
 //! Replicas that move between directories of a simulated disk, with a crash at every call.
 
+mod groups;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use ottla_coordinator::metadata::PartitionImage;
-use ottla_protocol::model::{NodeId, Uuid};
+use ottla_protocol::model::NodeId;
 use ottla_replication::raft::ReplicaId;
 
 /// A group as its leader sees it.
@@ -41,8 +41,7 @@ fn target(me: ReplicaId, state: &PartitionImage) -> Option<BTreeSet<ReplicaId>> 
             if *node == me.node {
                 return Some(me);
             }
-            let directory = state.directory_of(*node).filter(|id| *id != Uuid::nil())?;
-            Some(ReplicaId { node: *node, directory })
+            Some(ReplicaId { node: *node, directory: state.key_of(*node)? })
         })
         .collect()
 }
@@ -71,7 +70,15 @@ pub(super) fn next_step(members: &Members, state: &PartitionImage) -> Option<Ste
     }
     let has_all = |replica: &ReplicaId| replica == me || caught_up.contains(replica);
     if !target.difference(voters).all(has_all) {
-        return Some(Step::Wait);
+        let ready: BTreeSet<ReplicaId> =
+            target.iter().filter(|of| voters.contains(of) || has_all(of)).copied().collect();
+        // After an unclean election nobody knows when the others come back.
+        return Some(
+            match !state.is_reassigning() && ready.is_superset(voters) && ready != *voters {
+                true => Step::Vote(ready),
+                false => Step::Wait,
+            },
+        );
     }
     if target.contains(me) {
         return Some(Step::Vote(target));
@@ -88,7 +95,7 @@ pub(super) fn next_step(members: &Members, state: &PartitionImage) -> Option<Ste
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::model::LeaderEpoch;
+    use ottla_protocol::model::{LeaderEpoch, Uuid};
 
     fn replica(node: i32) -> ReplicaId {
         ReplicaId {
@@ -107,6 +114,9 @@ mod tests {
         PartitionImage {
             replicas: nodes(replicas),
             directories: replicas.iter().map(|node| replica(*node).directory).collect(),
+            founders: Vec::new(),
+            keys: Vec::new(),
+            formation: None,
             isr: nodes(replicas),
             adding: nodes(adding),
             removing: nodes(removing),
@@ -175,6 +185,17 @@ mod tests {
         now.caught_up.insert(fresh);
         let voters = BTreeSet::from([replica(0), replica(1), fresh]);
         assert_eq!(next_step(&now, &wanted), Some(Step::Vote(voters)));
+    }
+
+    #[test]
+    fn what_comes_back_after_an_unclean_election_votes_without_the_rest() {
+        let anew = state(&[0, 1, 2], &[], &[]);
+        let next = |caught_up: &[i32]| next_step(&members(&[0], &[0, 1, 2], caught_up), &anew);
+        assert_eq!(next(&[]), Some(Step::Wait));
+        assert_eq!(next(&[1]), Some(Step::Vote(replicas(&[0, 1]))));
+        let growing = state(&[0, 1, 2], &[1, 2], &[]);
+        let waits = next_step(&members(&[0], &[0, 1, 2], &[1]), &growing);
+        assert_eq!(waits, Some(Step::Wait), "a reassignment is one step");
     }
 
     #[test]
