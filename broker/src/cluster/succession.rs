@@ -83,7 +83,7 @@ mod tests {
     const C: NodeId = NodeId(3);
 
     fn claim(leader: NodeId, epoch: i32) -> Option<Claim> {
-        Some(Claim { leader, epoch: LeaderEpoch(epoch), isr: vec![ME, B] })
+        Some(Claim { leader, epoch: LeaderEpoch(epoch), isr: vec![ME, leader] })
     }
 
     fn local(leader: Option<NodeId>, epoch: i32) -> Option<(Leadership, Vec<NodeId>)> {
