@@ -161,11 +161,8 @@ impl Fetching {
 
     /// Answers; where leadership is on its way to another broker, with that one's name.
     async fn tell(self, answers: Vec<PartitionAnswer>) -> Answer<FetchResponse> {
-        let orphaned = self.orphaned(&answers);
-        if !orphaned.is_empty() {
-            let services = &self.ctx.services;
-            known(services, &orphaned, services.clock.now().mono).await;
-        }
+        let (services, orphaned) = (&self.ctx.services, self.orphaned(&answers));
+        known(services, &orphaned, services.clock.now().mono).await;
         self.respond(answers)
     }
 

@@ -3,9 +3,9 @@
 //! Behaviour: each partition's batches are validated and appended in the request's order; with
 //! `acks=0` nothing is answered and an error closes the connection; with `acks=1` the answer follows
 //! the append; with `acks=-1` it follows the commit, which by default means that the records are
-//! on the disk. While leadership is on its way to another broker, the answer waits for that one's name.
-//! Records are never decoded into values and never copied. Versions 13 and up name topics by id
-//! (KIP-516). Transactional batches are refused until transactions are served.
+//! on the disk. While leadership moves to another broker, the answer waits for that one's name. Records
+//! are never decoded into values nor copied. Versions 13 and up name topics by id (KIP-516).
+//! Transactional batches are refused until transactions are served.
 //! Differences from Apache Kafka: a null records field is answered with INVALID_RECORD instead of
 //! never; a decompression failure is CORRUPT_MESSAGE instead of -1.
 
@@ -29,7 +29,6 @@ use ottla_storage::{AppendOrigin, LeaderAppend, LeaderBatch};
 
 use super::error::KafkaError;
 use super::handler::{ApiHandler, Reply, RequestContext};
-use crate::cluster::succession::known;
 use crate::services::Services;
 use crate::topics::TopicEntry;
 
@@ -38,7 +37,7 @@ mod leaders;
 mod refusal;
 
 use copies::{Copies, copied};
-use leaders::{Leaders, enough_replicas, orphaned};
+use leaders::{Leaders, enough_replicas, successors};
 use refusal::{Refusal, silent};
 
 const IDS_FROM: i16 = 13;
@@ -74,19 +73,6 @@ struct TopicOutcome {
     partitions: Vec<Outcome>,
 }
 
-impl Outcome {
-    /// Another broker leads the partition, or nobody does.
-    fn lost_leader(&self) -> bool {
-        match &self.result {
-            Ok((partition, Sent::Submitted(submission, _))) => {
-                submission.lost_leader() && !partition.is_offline()
-            }
-            Ok((_, Sent::Appended(_))) => false,
-            Err(refusal) => refusal.code == ErrorCode::NotLeaderOrFollower,
-        }
-    }
-}
-
 impl ApiHandler for Produce {
     type Request = ProduceRequest;
     const NAME: &'static str = "Produce";
@@ -118,7 +104,6 @@ impl ApiHandler for Produce {
             Ok(acks) if !wait.is_done() || topics.iter().any(TopicOutcome::has_to_wait) => {
                 let timeout = u64::try_from(request.timeout_ms).unwrap_or(0);
                 let deadline = ctx.now.mono.plus(Duration::from_millis(timeout));
-                let clock = Arc::clone(&ctx.services.clock);
                 let ctx = ctx.clone();
                 Reply::staged(async move {
                     tokio::select! {
@@ -126,9 +111,9 @@ impl ApiHandler for Produce {
                         () = async {
                             Waiting(wait).await;
                             copied(&ctx, &topics).await;
-                            known(&ctx.services, &orphaned(&ctx, &topics), ctx.now.mono).await;
+                            successors(&ctx, &topics).await;
                         } => {}
-                        () = clock.sleep_until(deadline) => {}
+                        () = ctx.services.clock.sleep_until(deadline) => {}
                     }
                     respond(&ctx, topics, acks)
                 })

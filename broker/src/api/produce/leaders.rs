@@ -11,11 +11,12 @@ use kafka_protocol::messages::produce_response::NodeEndpoint;
 use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::model::{LeaderEpoch, NodeId, Uuid};
 
-use super::TopicOutcome;
 use super::refusal::Refusal;
+use super::{Outcome, Sent, TopicOutcome};
 use crate::api::handler::RequestContext;
 use crate::api::wire;
 use crate::cluster;
+use crate::cluster::succession::known;
 use crate::topics::TopicEntry;
 
 pub(super) struct Leaders<'a> {
@@ -61,8 +62,26 @@ impl<'a> Leaders<'a> {
     }
 }
 
-/// The partitions that this broker does not lead, or leads no more, with nobody known who does.
-pub(super) fn orphaned(ctx: &RequestContext, topics: &[TopicOutcome]) -> Vec<(Uuid, i32)> {
+impl Outcome {
+    /// Another broker leads the partition, or nobody does.
+    pub(super) fn lost_leader(&self) -> bool {
+        match &self.result {
+            Ok((partition, Sent::Submitted(submission, _))) => {
+                submission.lost_leader() && !partition.is_offline()
+            }
+            Ok((_, Sent::Appended(_))) => false,
+            Err(refusal) => refusal.code == ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+/// Waits until it is known who leads what this broker does not, or for as long as that is worth it.
+pub(super) async fn successors(ctx: &RequestContext, topics: &[TopicOutcome]) {
+    known(&ctx.services, &orphaned(ctx, topics), ctx.now.mono).await;
+}
+
+/// The partitions that this broker does not lead, or leads no more.
+fn orphaned(ctx: &RequestContext, topics: &[TopicOutcome]) -> Vec<(Uuid, i32)> {
     if ctx.services.cluster().is_none() {
         return Vec::new();
     }
