@@ -150,7 +150,7 @@ fn serve_until_stopped(
                 tracing::info!(%reason, "draining");
                 None
             }
-            (halted, index, _) = select_all(brokers.iter().map(|broker| Box::pin(broker.halted()))) => {
+            (halted, index, _) = select_all(brokers.iter().map(Broker::halted).map(Box::pin)) => {
                 Some((halted, index))
             }
         };

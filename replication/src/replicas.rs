@@ -457,8 +457,8 @@ impl Replicas {
         self.partitions.read().get(name).map(|placed| placed.directory.id())
     }
 
-    /// What the replica of a partition goes by in its group, and of how many formations it knows; `None` where
-    /// it has no group, or that cannot be read.
+    /// What the replica of a partition goes by in its group, and of how many formations it knows; `None`
+    /// where it has no group, or that cannot be read.
     #[must_use]
     pub fn identity_of(&self, name: &TopicPartition) -> Option<(Uuid, u32)> {
         let Placed { partition, directory } = self.partitions.read().get(name).cloned()?;

@@ -219,8 +219,8 @@ fn loss(leader: NodeId, best: &Has, committed: i64, away: &[NodeId]) -> String {
     };
     words += &format!(
         "whatever was acknowledged at offset {end} or behind it is LOST: how much that is is unknown, only \
-         {} can have had it, and what they have is discarded when they come back. Kept is the log of {leader}, \
-         up to offset {end}",
+         {} can have had it, and what they have is discarded when they come back. Kept is the log of \
+         {leader}, up to offset {end}",
         list(away)
     );
     if best.committed < end {
@@ -330,7 +330,7 @@ mod tests {
         let two = answers(&[(1, has(4, 90, 500, 480)), (2, has(5, 70, 400, 390))]);
         let mut five = state(0);
         five.replicas = [1, 2, 3, 4, 5].map(NodeId).into();
-        let mut said = two.clone();
+        let mut said = two;
         for has in said.values_mut().filter_map(|said| said[0].replica.as_mut()) {
             has.voters = vec![1, 2, 3, 4, 5];
         }

@@ -101,7 +101,7 @@ mod tests {
         let keys = |of: &PartitionImage| of.replicas.iter().map(|node| of.key_of(*node)).collect();
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (keys(&before), keys(&after));
         assert_eq!((new.len(), old.intersection(&new).count()), (3, 0));
-        assert_eq!((after.leader, after.isr.clone()), (NodeId(1), nodes(&[1])));
+        assert_eq!((after.leader, after.isr), (NodeId(1), nodes(&[1])));
 
         let again = cluster.run(anew(&cluster, id, 2)).unwrap();
         assert_eq!(again.number, 2);

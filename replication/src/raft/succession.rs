@@ -207,7 +207,10 @@ async fn give_way(seat: &Seat, (key, formed): (Uuid, Formed)) -> Result<(), Grou
     let known = seat.known();
     let committed = known.applied().map_or(Offset::ZERO, |point| point.end);
     tracing::error!(
-        group = %seat.id, leader = %formed.leader, log_start = %marks.log_start, log_end = %marks.log_end,
+        group = %seat.id,
+        leader = %formed.leader,
+        log_start = %marks.log_start,
+        log_end = %marks.log_end,
         "UNCLEAN ELECTION: the group was formed anew from the replica of node {} while this one was away. The \
          log here, offsets {} to {}, of which at least those below {committed} were committed, is not the \
          group's any more and is replaced by that of node {}",

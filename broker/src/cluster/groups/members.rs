@@ -2,8 +2,8 @@
 //!
 //! Owns: the way from the members a group has to those the metadata wants: let new replicas in, wait until
 //! they have everything, make them vote, let old ones go, tell the controller. Never: decides what is
-//! wanted (the metadata) or what comes next ([`steps`]). Invariant: one change of a group at a time; groups do
-//! not wait for each other.
+//! wanted (the metadata) or what comes next ([`steps`]). Invariant: one change of a group at a time; groups
+//! do not wait for each other.
 
 mod steps;
 

@@ -313,8 +313,8 @@ fn start_over(it: &Move, copy: &mut PartitionLog, now: Now) -> Result<(), MoveEr
 #[derive(Clone, Copy)]
 enum Span {
     FromLogStart,
-    /// A replica of a group needs what lies below the log's start, too, as far as it is there: its entries are
-    /// counted from the purge point, which deleted records may have left behind.
+    /// A replica of a group needs what lies below the log's start, too, as far as it is there: its entries
+    /// are counted from the purge point, which deleted records may have left behind.
     Stored,
 }
 
@@ -396,7 +396,7 @@ fn complete(mut copy: PartitionLog, log: &PartitionLog, now: Now) -> Result<(), 
     let other = |error: String| io(std::io::Error::new(std::io::ErrorKind::InvalidData, error));
     let most = STEP_BYTES.min(log.settings().segment_bytes);
     loop {
-        let first = log.segments().next().map_or(log.log_start(), |(first, _)| first);
+        let first = log.segments().next().map_or_else(|| log.log_start(), |(first, _)| first);
         let from = copy.log_end().max(first.min(log.log_start()));
         let read = match log.read_stored(from, most, log.log_end(), MinOneBatch::Yes) {
             Ok(read) => read,
