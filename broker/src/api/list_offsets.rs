@@ -174,8 +174,10 @@ fn look(
     isolation: Isolation,
 ) -> Result<Result<Found, Lagging>, LogError> {
     let bound = marks.bound(isolation);
-    let begins = log.epochs().entries().last().filter(|last| last.epoch == current);
-    let lagging = begins.is_some_and(|begins| begins.start > marks.high_watermark);
+    // A leader whose epoch has not begun in its log has won, and its vote is not on its disk yet.
+    let lagging = log.epochs().entries().last().is_some_and(|last| {
+        last.epoch < current || last.epoch == current && last.start > marks.high_watermark
+    });
     let at_edge = |offset: Offset, epoch| Found { offset, timestamp: Timestamp::NONE, epoch };
     let found = match timestamp {
         LATEST if lagging => return Ok(Err(Lagging)),
@@ -257,19 +259,26 @@ mod tests {
     #[test]
     fn a_new_leader_knows_its_end_once_its_high_watermark_has_come_to_its_epoch() {
         let mut log = log();
-        log.assign_epoch(LeaderEpoch(4), Offset(2));
-        let ask = |timestamp, high_watermark| {
+        let ask = |log: &PartitionLog, timestamp, high_watermark| {
             let marks = Watermarks {
                 log_start: Offset(0),
                 last_stable: high_watermark,
                 high_watermark,
                 log_end: Offset(2),
             };
-            look(&log, marks, (timestamp, LeaderEpoch(4)), Isolation::ReadUncommitted)
+            look(log, marks, (timestamp, LeaderEpoch(4)), Isolation::ReadUncommitted)
                 .unwrap()
                 .map(|found| found.offset.get())
         };
         let behind = Offset(1);
+        assert_eq!(ask(&log, LATEST, behind), Err(Lagging), "its epoch has not begun");
+        assert_eq!(
+            ask(&log, LATEST, Offset(2)),
+            Err(Lagging),
+            "nor does it know that nothing follows"
+        );
+        log.assign_epoch(LeaderEpoch(4), Offset(2));
+        let ask = |timestamp, high_watermark| ask(&log, timestamp, high_watermark);
         assert_eq!(ask(LATEST, behind), Err(Lagging), "the leader before may have said 2");
         assert_eq!(ask(150, behind), Err(Lagging));
         assert_eq!(ask(MAX_TIMESTAMP, behind), Err(Lagging));

@@ -176,12 +176,14 @@ impl GroupLog {
         let applied = records.applied();
         let membership = membership_at(&map, records.purged.as_ref(), applied.map(|p| p.index));
         let term = records.vote.map_or(0, |vote| vote.leader_id.term);
-        let leader = records.vote.filter(|vote| vote.committed && vote.leader_id.voted_for != me);
-        let told = Leadership {
-            epoch: epoch_of(term),
-            leader: leader.map(|vote| vote.leader_id.voted_for),
-            here: false,
-        };
+        // A replica that led before it ended leads no more.
+        let restored = Defect::LeaderRestore.is_active();
+        let leader = records
+            .vote
+            .filter(|vote| vote.committed && (restored || vote.leader_id.voted_for != me));
+        let leader = leader.map(|vote| vote.leader_id.voted_for);
+        let here = leader == Some(me);
+        let told = Leadership { epoch: epoch_of(term), leader, here };
         let flushed = partition.inspect(|log, _| log.flushed()).unwrap_or(Offset::ZERO);
         let noted = (MonoTime::default(), records.synced);
         let log = Arc::new(Self {
@@ -192,7 +194,7 @@ impl GroupLog {
             clock,
             map: Mutex::new(map),
             flushes: Mutex::new(Flushes { flushed, noted, ..Flushes::default() }),
-            role: Mutex::new(Role { vote: records.vote, leads: None, told }),
+            role: Mutex::new(Role { vote: records.vote, leads: here.then_some(term), told }),
             applied: Mutex::new(Applied { last: applied, membership, bytes: 0 }),
             listeners: Mutex::default(),
             telling: Mutex::default(),

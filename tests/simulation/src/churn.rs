@@ -1,7 +1,10 @@
 //! An operator who moves replicas about while everything else goes on.
 //!
-//! Owns: reassignments that take replicas away and let them in again, elections of other leaders, and the
-//! last reassignment, to all nodes. Never: judges; what is refused or unknown is asked again in time.
+//! Owns: reassignments that take replicas away and let them in again, elections of other leaders, changes
+//! of who votes on the metadata, and the last reassignment, to all nodes. Never: judges; what is refused
+//! or unknown is asked again in time.
+
+mod voters;
 
 use std::io;
 use std::sync::Arc;
@@ -26,12 +29,27 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const REASSIGN_VERSION: i16 = 0;
 const ELECT_VERSION: i16 = 2;
 
+/// What an operator changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Churn {
+    Nothing,
+    /// Who holds and leads the partitions.
+    Replicas,
+    /// Also who votes on the metadata.
+    ReplicasAndVoters,
+}
+
 /// Changes who holds the partitions, again and again.
 #[derive(Debug)]
 pub struct ChurnTask {
     pub desk: Desk,
     pub random: Random,
+    pub churn: Churn,
 }
+
+/// The voters on the metadata that are left alone, and that there are in the end.
+const VOTERS_MIN: usize = 2;
+const VOTERS_LAST: usize = 3;
 
 impl ChurnTask {
     /// Works until the desk says to finish, and then until every node holds every partition.
@@ -40,8 +58,9 @@ impl ChurnTask {
             let pause = self.random.millis(50..900);
             tokio::time::sleep(pause).await;
             let partition = self.partition();
-            let done = match self.random.below(4) {
+            let done = match self.random.below(6) {
                 0 => self.elect(partition).await,
+                1 | 2 if self.churn == Churn::ReplicasAndVoters => self.change_voters().await,
                 _ => {
                     let replicas = self.some_nodes();
                     self.reassign(partition, replicas).await
@@ -53,6 +72,49 @@ impl ChurnTask {
         }
         for partition in 0..self.desk.partitions {
             self.settle(partition).await;
+        }
+        if self.churn == Churn::ReplicasAndVoters {
+            self.settle_voters().await;
+        }
+    }
+
+    /// Takes a vote away, or gives one.
+    async fn change_voters(&mut self) -> io::Result<ErrorCode> {
+        let mut connection = self.open().await?;
+        let (voters, observers) = voters::describe(&mut connection).await?;
+        let removes = voters.len() > VOTERS_MIN && self.random.one_in(2);
+        let from = if removes { &voters } else { &observers };
+        let Some(voter) = self.random.pick(from).copied() else { return Ok(ErrorCode::None) };
+        let what = format!(
+            "{} of n{} on the metadata",
+            if removes { "no vote" } else { "a vote" },
+            voter.node
+        );
+        let code = match removes {
+            true => voters::remove(&mut connection, voter).await?,
+            false => voters::add(&mut connection, voter).await?,
+        };
+        Ok(note(&self.desk.history, &what, code))
+    }
+
+    /// Has at least three nodes vote on the metadata.
+    async fn settle_voters(&mut self) {
+        loop {
+            let settled = async {
+                let mut connection = self.open().await?;
+                let (voters, observers) = voters::describe(&mut connection).await?;
+                if voters.len() < VOTERS_LAST
+                    && let Some(voter) = self.random.pick(&observers).copied()
+                {
+                    let code = voters::add(&mut connection, voter).await?;
+                    note(&self.desk.history, &format!("a vote of n{} at last", voter.node), code);
+                }
+                Ok::<_, io::Error>(voters.len() >= VOTERS_LAST)
+            };
+            if matches!(settled.await, Ok(true)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -27,11 +27,15 @@ use ottla_protocol::records::{Batch, BatchBuilder, Compression, NewRecord};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use turmoil::net::TcpStream;
 
+use crate::history::key_of;
+use crate::network::Said;
+
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
-/// ListOffsets' question for the log's start.
+/// ListOffsets' questions for the log's start and end.
 const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
 /// Where brokers listen.
 pub const PORT: u16 = 9092;
 
@@ -40,6 +44,8 @@ pub const PORT: u16 = 9092;
 pub struct Connection {
     stream: TcpStream,
     correlation: i32,
+    /// What was sent, where it is to come again.
+    said: Option<Said>,
 }
 
 /// What a fetch of one partition came to.
@@ -91,7 +97,19 @@ impl Connection {
     /// Those of the network, and a timeout.
     pub async fn open(host: &str, deadline: Duration) -> io::Result<Self> {
         let stream = within(deadline, TcpStream::connect((host, PORT))).await?;
-        Ok(Self { stream, correlation: 0 })
+        Ok(Self { stream, correlation: 0, said: None })
+    }
+
+    /// All that is sent until `after` comes again then, to `host`, on a connection of its own.
+    pub fn repeat_after(&mut self, host: String, after: Duration) {
+        let said = Said::default();
+        self.said = Some(said.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            if let Err(error) = said.repeat(&format!("{host}:{PORT}")).await {
+                tracing::debug!(%error, host, "nothing is repeated");
+            }
+        });
     }
 
     /// # Errors
@@ -109,6 +127,9 @@ impl Connection {
         request.encode(&mut frame, version).map_err(broken)?;
         let length = u32::try_from(frame.len() - 4).map_err(broken)?;
         frame[..4].copy_from_slice(&length.to_be_bytes());
+        if let Some(said) = &self.said {
+            said.note(&frame);
+        }
         self.stream.write_all(&frame).await
     }
 
@@ -254,9 +275,21 @@ impl Connection {
     /// # Errors
     /// Those of the network, and an error code.
     pub async fn earliest(&mut self, of: Target<'_>) -> io::Result<i64> {
+        self.offset_at(of, EARLIEST).await
+    }
+
+    /// Where the log ends: its high watermark, which no leader says to be lower than another did.
+    ///
+    /// # Errors
+    /// As [`Self::earliest`].
+    pub async fn latest(&mut self, of: Target<'_>) -> io::Result<i64> {
+        self.offset_at(of, LATEST).await
+    }
+
+    async fn offset_at(&mut self, of: Target<'_>, timestamp: i64) -> io::Result<i64> {
         let partition = ListOffsetsPartition::default()
             .with_partition_index(of.partition)
-            .with_timestamp(EARLIEST);
+            .with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default()
             .with_name(TopicName(text(of.topic)))
             .with_partitions(vec![partition]);
@@ -289,21 +322,35 @@ impl Connection {
     }
 }
 
+/// Whether records have keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keys {
+    Without,
+    /// Each has that of its value: [`key_of`].
+    With,
+}
+
 /// A batch of these values, which an idempotent producer sends from `sequence` on.
 ///
 /// # Errors
 /// Values that do not make a batch.
-pub fn batch_of(values: &[u64], producer: Producer, sequence: i32) -> io::Result<Bytes> {
+pub fn batch_of(
+    values: &[u64],
+    keys: Keys,
+    producer: Producer,
+    sequence: i32,
+) -> io::Result<Bytes> {
     let mut batch = BatchBuilder::new(Compression::default()).with_producer(
         producer.id,
         producer.epoch,
         sequence,
     );
     for value in values {
-        let bytes = value_bytes(*value);
+        let (bytes, key) = (value_bytes(*value), key_of(*value).to_be_bytes());
         // Not of the host's clock: a batch that is sent again must be the same.
         let record = NewRecord::at(Timestamp(1_700_000_000_000));
-        batch.push(NewRecord { value: Some(&bytes), ..record }).map_err(broken)?;
+        let key = (keys == Keys::With).then_some(&key[..]);
+        batch.push(NewRecord { key, value: Some(&bytes), ..record }).map_err(broken)?;
     }
     batch.build().map_err(broken)
 }
@@ -318,7 +365,7 @@ fn value_bytes(value: u64) -> Vec<u8> {
 }
 
 /// The value in a record; `None` when the bytes are not what was sent.
-fn value_of(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn value_of(bytes: &[u8]) -> Option<u64> {
     let value = u64::from_be_bytes(*bytes.first_chunk()?);
     (value_bytes(value) == bytes).then_some(value)
 }

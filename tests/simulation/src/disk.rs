@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
@@ -43,6 +44,7 @@ struct Shared {
     sim: SimFileSystem,
     random: Mutex<Random>,
     manner: Mutex<Manner>,
+    shipped: AtomicU64,
 }
 
 /// One host's disk; clones are the same.
@@ -72,7 +74,13 @@ impl HostDisk {
         };
         let sim = SimFileSystem::new(random.next(), options);
         let (random, manner) = (Mutex::new(random.split()), Mutex::default());
-        Self { shared: Arc::new(Shared { sim, random, manner }) }
+        Self { shared: Arc::new(Shared { sim, random, manner, shipped: AtomicU64::new(0) }) }
+    }
+
+    /// How many logs took the place of another that they came to replace.
+    #[must_use]
+    pub fn shipped(&self) -> u64 {
+        self.shared.shipped.load(Ordering::Relaxed)
     }
 
     /// The disk that loses, tears and fails.
@@ -133,7 +141,11 @@ impl FileSystem for HostDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.shared.sim.rename(from, to)
+        self.shared.sim.rename(from, to)?;
+        if from.to_str().is_some_and(|name| name.ends_with("-future")) {
+            self.shared.shipped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -96,6 +96,20 @@ pub enum Rhythm {
     /// Power goes and is back before anyone is suspected, while disks are slow and one node is often cut
     /// off: what a leader sent and had not synced is lost where it matters most.
     Restarts,
+    /// Everybody starts anew; then, about when leaders are elected, a voter loses its power and is back at
+    /// once, and reaches only the candidate that it had not voted for, who has not heard of the other.
+    Elections,
+    /// One host is away for long, and crashes as soon as it is back.
+    Absences,
+}
+
+/// Something that is going to happen to hosts, by their places.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Everybody { down: u64 },
+    Power { of: usize, down: u64 },
+    Cut { between: (usize, usize), span: u64 },
+    Disks(Manner),
 }
 
 /// Makes trouble.
@@ -108,6 +122,8 @@ pub struct Nemesis {
     history: History,
     /// Cut links, each with its end.
     cuts: Vec<(u64, String, String)>,
+    /// What comes when, the next one last.
+    script: Vec<(u64, Act)>,
     pub crashes: u64,
     pub faults: u64,
 }
@@ -125,27 +141,114 @@ impl Nemesis {
     #[must_use]
     pub fn new(nodes: Vec<Node>, mut random: Random, menu: Menu, history: History) -> Self {
         let mut density = Density::of(&mut random);
-        if menu.rhythm == Rhythm::Restarts {
-            density = Density { every: 250, down_max: 60, cut_max: 700 };
-            for node in &nodes {
-                node.disk.set_manner(Manner { sync_millis_max: random.between(5..60) });
+        let slow = match menu.rhythm {
+            Rhythm::Mixed | Rhythm::Elections => None,
+            Rhythm::Restarts => Some(5..60),
+            Rhythm::Absences => Some(1..20),
+        };
+        match menu.rhythm {
+            Rhythm::Mixed => {}
+            Rhythm::Restarts | Rhythm::Elections => {
+                density = Density { every: 250, down_max: 60, cut_max: 700 };
             }
+            Rhythm::Absences => density = Density { every: 400, down_max: 150, cut_max: 500 },
         }
-        Self { nodes, random, density, menu, history, cuts: Vec::new(), crashes: 0, faults: 0 }
+        for (node, span) in nodes.iter().zip(slow.into_iter().cycle()) {
+            node.disk.set_manner(Manner { sync_millis_max: random.between(span) });
+        }
+        let (cuts, script) = (Vec::new(), Vec::new());
+        Self { nodes, random, density, menu, history, cuts, script, crashes: 0, faults: 0 }
     }
 
     /// One millisecond of trouble.
     pub fn step(&mut self, sim: &mut Sim<'_>, now: u64) {
         self.end_what_is_due(sim, now);
+        if self.menu.rhythm == Rhythm::Elections {
+            return self.play(sim, now);
+        }
         if now > 500 && self.random.one_in(self.density.every) {
             self.faults += 1;
-            self.begin(sim, now);
+            match self.menu.rhythm {
+                Rhythm::Absences => self.begin_absence(sim, now),
+                _ => self.begin(sim, now),
+            }
+        }
+    }
+
+    /// Does what the script says, and writes the next one.
+    fn play(&mut self, sim: &mut Sim<'_>, now: u64) {
+        while let Some((_, act)) = self.script.pop_if(|(at, _)| *at <= now) {
+            self.faults += 1;
+            match act {
+                Act::Everybody { down } => {
+                    for index in 0..self.nodes.len() {
+                        self.down_for(sim, index, (now, down), Way::Power);
+                    }
+                }
+                Act::Power { of, down } => self.down_for(sim, of, (now, down), Way::Power),
+                Act::Disks(manner) => {
+                    self.nodes.iter().for_each(|node| node.disk.set_manner(manner));
+                }
+                Act::Cut { between: (a, b), span } => {
+                    let (a, b) = (self.nodes[a].name.clone(), self.nodes[b].name.clone());
+                    self.history.note(format!("{a} and {b} are cut off for {span} ms"));
+                    sim.partition(a.clone(), b.clone());
+                    self.cuts.push((now + span, a, b));
+                }
+            }
+        }
+        if self.script.is_empty() && now > 1_000 {
+            self.script = self.next_script(now);
+        }
+    }
+
+    /// An election in which two candidates ask the same voter, which forgets in between.
+    fn next_script(&mut self, now: u64) -> Vec<(u64, Act)> {
+        let count = self.nodes.len();
+        let first = usize::try_from(self.random.below(count as u64)).unwrap_or(0);
+        let step = 1 + usize::try_from(self.random.below(2)).unwrap_or(0);
+        let [one, other, voter] = [0, step, 2 * step].map(|by| (first + by) % count);
+        let begin = now + self.random.between(600..1_500);
+        let slow = Manner { sync_millis_max: self.random.between(40..250) };
+        let mut script = vec![(begin, Act::Disks(slow))];
+        if self.random.one_in(4) {
+            script.push((begin, Act::Power { of: one, down: 1_600 }));
+        } else {
+            script.push((begin, Act::Everybody { down: self.random.between(10..60) }));
+        }
+        script.push((begin, Act::Cut { between: (one, other), span: 3_000 }));
+        let mut at = begin + self.random.between(900..1_800);
+        for _ in 0..self.random.between(1..4) {
+            let (down, span) = (self.random.between(5..40), self.random.between(300..900));
+            script.push((at, Act::Cut { between: (one, voter), span }));
+            script.push((at, Act::Power { of: voter, down }));
+            at += self.random.between(40..400);
+        }
+        script.push((at + 600, Act::Disks(Manner::default())));
+        script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        script
+    }
+
+    /// One of the hosts is away for long; while nobody is, something short happens.
+    fn begin_absence(&mut self, sim: &mut Sim<'_>, now: u64) {
+        let count = u64::try_from(self.nodes.len()).unwrap_or(1);
+        let index = usize::try_from(self.random.below(count)).unwrap_or(0);
+        let away = self.nodes.iter().any(|node| node.down_until.is_some());
+        match self.random.below(6) {
+            0..=2 if !away => {
+                let span = self.random.between(1_000..2_500);
+                self.down_for(sim, index, (now, span), Way::Power);
+            }
+            3 | 4 => self.down(sim, index, now, Way::Power),
+            5 if self.menu.disks => self.harm_disk(index, now),
+            _ => self.isolate(sim, index, now),
         }
     }
 
     /// Ends everything; hosts come up again.
     pub fn heal(&mut self, sim: &mut Sim<'_>) {
         self.history.note("heal");
+        self.script.clear();
         for (_, a, b) in std::mem::take(&mut self.cuts) {
             sim.repair(a, b);
         }
@@ -189,6 +292,9 @@ impl Nemesis {
                 node.down_until = None;
                 self.history.note(format!("start {}", node.name));
                 sim.bounce(node.name.clone());
+                if self.menu.rhythm == Rhythm::Absences && self.random.one_in(2) {
+                    node.disk.cut_power_soon(600);
+                }
             }
             if node.disk_until.is_some_and(|end| end <= now) {
                 node.disk_until = None;
@@ -246,6 +352,10 @@ impl Nemesis {
 
     fn down(&mut self, sim: &mut Sim<'_>, index: usize, now: u64, way: Way) {
         let span = 20 + self.random.below(self.density.down_max);
+        self.down_for(sim, index, (now, span), way);
+    }
+
+    fn down_for(&mut self, sim: &mut Sim<'_>, index: usize, (now, span): (u64, u64), way: Way) {
         let node = &mut self.nodes[index];
         if node.down_until.is_some() {
             return;

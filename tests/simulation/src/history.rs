@@ -121,6 +121,10 @@ pub enum Op {
         topic: String,
         partition: i32,
     },
+    /// In the end only the last value of each key has to be there (see [`key_of`]).
+    Compacted {
+        topic: String,
+    },
     /// An answer that a correct broker never gives there.
     Unexpected {
         what: String,
@@ -129,6 +133,13 @@ pub enum Op {
     Note {
         text: String,
     },
+}
+
+/// The key of a value in a topic whose records have keys.
+#[must_use]
+pub const fn key_of(value: u64) -> u64 {
+    const KEYS: u64 = 12;
+    value % KEYS
 }
 
 /// A history as it grows; clones are the same.

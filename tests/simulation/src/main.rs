@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use ottla_replication::raft::defects::Defect;
 use ottla_simulation::check;
+use ottla_simulation::churn::Churn;
 use ottla_simulation::disk::Survival;
 use ottla_simulation::faults::Rhythm;
 use ottla_simulation::history::{self, History};
 use ottla_simulation::scenario::brokers::{self, Layout};
 use ottla_simulation::scenario::{Outcome, Plan};
+use ottla_simulation::workload::Repeats;
 use ottla_simulation::world;
 use ottla_storage::known_bugs::KnownBug;
 use rand::SeedableRng as _;
@@ -31,7 +33,8 @@ const USAGE: &str = "\
 usage: ottla-simulation run  <scenario> <seed> [options]
        ottla-simulation soak <scenario> <first seed> <seeds> [--jobs N] [options]
        ottla-simulation check <history.jsonl>
-scenarios: single, holes, rot; cluster, torn, decay, restarts, churn
+scenarios: single, holes, rot; cluster, torn, decay, restarts, churn,
+           elections, members, repeats, absences
 options: --millis N    how long faults go on, in simulated milliseconds
          --bug NAME    puts a known bug back
          --history F   writes the history as JSON lines
@@ -117,8 +120,16 @@ fn run(scenario: &str, seed: u64, options: &Options) -> ExitCode {
         "restarts" => brokers::run(&plan, Layout { rhythm: Rhythm::Restarts, ..Layout::of(3) }),
         "churn" => brokers::run(
             &plan,
-            Layout { churn: true, survival: Survival::AnySubset, ..Layout::of(3) },
+            Layout { churn: Churn::Replicas, survival: Survival::AnySubset, ..Layout::of(3) },
         ),
+        "elections" => brokers::run(&plan, Layout { rhythm: Rhythm::Elections, ..Layout::of(3) }),
+        "members" => {
+            brokers::run(&plan, Layout { churn: Churn::ReplicasAndVoters, ..Layout::of(4) })
+        }
+        "repeats" => brokers::run(&plan, Layout { repeats: Repeats::Sometimes, ..Layout::of(3) }),
+        "absences" => {
+            brokers::run(&plan, Layout { rhythm: Rhythm::Absences, shrinks: true, ..Layout::of(3) })
+        }
         _ => return usage(),
     };
     drop(clocks);
@@ -139,6 +150,7 @@ fn put_back(name: &str) -> bool {
     let in_a_group = match name {
         "ack-before-fsync" => Some(Defect::AckBeforeSync),
         "vote-not-synced" => Some(Defect::VoteNotSynced),
+        "vote-overtakes" => Some(Defect::VoteOvertakes),
         "leader-restore" => Some(Defect::LeaderRestore),
         "recordless-not-synced" => Some(Defect::RecordlessNotSynced),
         "no-dedup" => Some(Defect::NoDedup),
@@ -151,11 +163,14 @@ fn put_back(name: &str) -> bool {
     in_a_group.is_some() || in_the_log.is_some()
 }
 
+/// What is summed up over seeds.
+const COUNTED: [&str; 4] = ["faults=", "crashes=", "shipped=", "acknowledged="];
+
 /// Each seed in a process of its own; tells failures with the command that replays them.
 fn soak(scenario: &str, (first, seeds): (u64, u64), options: &Options) -> ExitCode {
     let Ok(program) = std::env::current_exe() else { return ExitCode::from(2) };
     let next = AtomicU64::new(first);
-    let sums = Mutex::new((0_u64, 0_u64, [0_u64; 3]));
+    let sums = Mutex::new((0_u64, 0_u64, [0_u64; 4]));
     std::thread::scope(|scope| {
         for _ in 0..options.jobs {
             scope.spawn(|| {
@@ -179,9 +194,7 @@ fn soak(scenario: &str, (first, seeds): (u64, u64), options: &Options) -> ExitCo
                     let text = String::from_utf8_lossy(&output.stdout);
                     let Ok(mut sums) = sums.lock() else { return };
                     sums.0 += 1;
-                    for (sum, name) in
-                        sums.2.iter_mut().zip(["faults=", "crashes=", "acknowledged="])
-                    {
+                    for (sum, name) in sums.2.iter_mut().zip(COUNTED) {
                         *sum += number(&text, name);
                     }
                     if !output.status.success() {
@@ -196,12 +209,12 @@ fn soak(scenario: &str, (first, seeds): (u64, u64), options: &Options) -> ExitCo
             });
         }
     });
-    let Ok((runs, failed, [faults, crashes, acknowledged])) = sums.into_inner() else {
+    let Ok((runs, failed, [faults, crashes, shipped, acknowledged])) = sums.into_inner() else {
         return ExitCode::FAILURE;
     };
     println!(
-        "{scenario}: {runs} seeds, {failed} failed; {faults} faults, {crashes} crashes, {acknowledged} \
-         values acknowledged"
+        "{scenario}: {runs} seeds, {failed} failed; {faults} faults, {crashes} crashes, {shipped} logs \
+         shipped, {acknowledged} values acknowledged"
     );
     if failed == 0 && runs == seeds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

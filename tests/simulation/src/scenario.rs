@@ -28,6 +28,8 @@ pub struct Outcome {
     pub events: usize,
     pub crashes: u64,
     pub faults: u64,
+    /// Logs that came from a peer as they were, instead of entry by entry.
+    pub shipped: u64,
     pub counts: Counts,
     pub violations: Vec<Violation>,
 }
@@ -37,6 +39,7 @@ pub struct Outcome {
 pub(crate) struct Tally {
     pub crashes: u64,
     pub faults: u64,
+    pub shipped: u64,
     pub disks: Vec<u64>,
     /// What went wrong beside the history: no progress, a panic.
     pub extra: Vec<Violation>,
@@ -57,6 +60,7 @@ impl Outcome {
             events: plan.history.len(),
             crashes: tally.crashes,
             faults: tally.faults,
+            shipped: tally.shipped,
             counts: verdict.counts,
             violations,
         }
@@ -68,13 +72,14 @@ impl fmt::Display for Outcome {
         let counts = &self.counts;
         write!(
             f,
-            "seed={} trace={:016x} events={} faults={} crashes={} acknowledged={} polled={} \
+            "seed={} trace={:016x} events={} faults={} crashes={} shipped={} acknowledged={} polled={} \
              partitions={} commits={} violations={}",
             self.seed,
             self.trace,
             self.events,
             self.faults,
             self.crashes,
+            self.shipped,
             counts.acknowledged,
             counts.polled,
             counts.partitions_read,

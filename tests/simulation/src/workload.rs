@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ottla_protocol::ErrorCode;
 
-use crate::client::{self, Connection, Fetched, Producer, Target, within};
+use crate::client::{self, Connection, Fetched, Keys, Producer, Target, within};
 use crate::history::{History, Kind, Op, Poll, Produce};
 use crate::random::Random;
 
@@ -22,13 +22,32 @@ const IN_FLIGHT_MAX: usize = 5;
 /// Numbers a fetch may not ask beyond: responses stay small.
 const FETCH_BYTES: i32 = 64 << 10;
 
-/// What all clients of a run share.
+/// What becomes of old records of a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeps {
+    All,
+    /// Segments go when there are more bytes than the topic is to have.
+    Newest,
+    /// The last value of each key.
+    Latest,
+}
+
+/// Whether some of what clients send comes a second time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeats {
+    Never,
+    Sometimes,
+}
+
+/// What all clients of a topic share; [`Self::beside`] makes that of another topic of the same run.
 #[derive(Clone, Debug)]
 pub struct Desk {
     pub history: History,
     pub nodes: Arc<Vec<i32>>,
     pub topic: Arc<str>,
     pub partitions: i32,
+    pub keeps: Keeps,
+    pub repeats: Repeats,
     /// Set once faults are over: finish what was begun, and one batch more.
     finishing: Arc<AtomicBool>,
     next_value: Arc<AtomicU64>,
@@ -44,10 +63,19 @@ impl Desk {
             nodes: Arc::new(nodes),
             topic: Arc::from(topic),
             partitions,
+            keeps: Keeps::All,
+            repeats: Repeats::Never,
             finishing: Arc::default(),
             next_value: Arc::new(AtomicU64::new(1)),
             producing: Arc::default(),
         }
+    }
+
+    /// Of another topic.
+    #[must_use]
+    pub fn beside(&self, topic: &str, partitions: i32, keeps: Keeps) -> Self {
+        let (topic, producing) = (Arc::from(topic), Arc::default());
+        Self { topic, partitions, keeps, producing, ..self.clone() }
     }
 
     pub fn finish(&self) {
@@ -136,6 +164,10 @@ impl ProducerTask {
         let leader = self.desk.leader(self.partition, &mut self.random).await;
         let leader = leader.ok_or(io::ErrorKind::HostUnreachable)?;
         let mut connection = Connection::open(&Desk::host(leader), DEADLINE).await?;
+        if self.desk.repeats == Repeats::Sometimes && self.random.one_in(2) {
+            let after = self.random.millis(20..2_000);
+            connection.repeat_after(Desk::host(leader), after);
+        }
         let identity = match *producer {
             Some(identity) => identity,
             None => *producer.insert(connection.init_producer().await?),
@@ -184,7 +216,8 @@ impl ProducerTask {
         producer: Producer,
         batch: &Unacked,
     ) -> io::Result<()> {
-        let bytes = client::batch_of(&batch.values, producer, batch.sequence)?;
+        let keys = if self.desk.keeps == Keeps::Latest { Keys::With } else { Keys::Without };
+        let bytes = client::batch_of(&batch.values, keys, producer, batch.sequence)?;
         let to = Target { topic: &self.desk.topic, partition: self.partition };
         within(DEADLINE, connection.send_batch(to, bytes)).await
     }
@@ -342,29 +375,34 @@ pub async fn final_read(desk: &Desk, partition: i32, mut random: Random) {
 }
 
 async fn try_final_read(desk: &Desk, partition: i32, random: &mut Random) -> io::Result<()> {
+    /// Between two looks at one who says that the log ends further on than it gives out.
+    const PAUSE: Duration = Duration::from_millis(50);
     let node = desk.leader(partition, random).await.ok_or(io::ErrorKind::HostUnreachable)?;
     let mut connection = Connection::open(&Desk::host(node), DEADLINE).await?;
     let target = Target { topic: &desk.topic, partition };
+    let log_start = connection.earliest(target).await?;
+    let end = connection.latest(target).await?;
     let mut whole: Option<Fetched> = None;
-    let mut from = connection.earliest(target).await?;
-    loop {
+    let (mut from, mut stuck) = (log_start, 0);
+    while whole.is_none() || (from < end && stuck < 40) {
         let mut fetched = connection.fetch(target, from, FETCH_BYTES).await?;
         match fetched.error {
             ErrorCode::None => {}
             code => return Err(io::Error::other(format!("{code:?}"))),
         }
-        let stuck = fetched.next == from && from < fetched.high_watermark;
+        if fetched.next == from && from < end {
+            stuck += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
         from = fetched.next;
         let records = std::mem::take(&mut fetched.records);
         let sum = whole.get_or_insert_with(|| fetched.clone());
         sum.records.extend(records);
-        sum.high_watermark = fetched.high_watermark;
+        sum.high_watermark = end.max(fetched.high_watermark);
         sum.log_start = sum.log_start.max(fetched.log_start);
-        if stuck || from >= fetched.high_watermark {
-            break;
-        }
     }
-    if let Some(whole) = whole {
+    if let Some(mut whole) = whole {
+        whole.records.retain(|(offset, _)| *offset < whole.high_watermark);
         let start = whole.records.first().map_or(whole.log_start, |(offset, _)| *offset);
         let poll = poll_of(desk, partition, node, (start, &whole));
         desk.history.record("reader", Kind::Ok, Op::FinalRead(poll));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counts, Findings, Tp};
-use crate::history::{Event, Kind, Op, Poll, Produce};
+use crate::history::{Event, Kind, Op, Poll, Produce, key_of};
 
 /// All that is known of one partition.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ struct Partition {
     /// The reads after healing.
     last: Vec<Poll>,
     rotten: bool,
+    /// A value may go once a later one of its key is there.
+    compacted: bool,
 }
 
 pub(super) fn check(events: &[Event], findings: &mut Findings, counts: &mut Counts) {
@@ -60,6 +62,12 @@ pub(super) fn check(events: &[Event], findings: &mut Findings, counts: &mut Coun
                 });
             }
             _ => {}
+        }
+    }
+    for event in events {
+        if let Op::Compacted { topic } = &event.op {
+            let of_it = all.iter_mut().filter(|((name, _), _)| name == topic);
+            of_it.for_each(|(_, partition)| partition.compacted = true);
         }
     }
     for (tp, partition) in &all {
@@ -142,8 +150,14 @@ impl Partition {
         }
         let held: BTreeMap<i64, u64> = poll.records.iter().copied().collect();
         let node = poll.node;
+        let last: BTreeMap<u64, i64> =
+            held.iter().map(|(offset, value)| (key_of(*value), *offset)).collect();
+        let superseded = |offset: &i64, value: &u64| {
+            let later = last.get(&key_of(*value)).is_some_and(|last| last > offset);
+            self.compacted && later && !held.contains_key(offset)
+        };
         for (offset, value) in self.acknowledged.range(poll.log_start..) {
-            if held.get(offset) != Some(value) {
+            if held.get(offset) != Some(value) && !superseded(offset, value) {
                 let found = held.get(offset);
                 let what = format!(
                     "{tp:?} node {node}: {value:x} acknowledged at {offset}, found {found:x?}; the log \
@@ -154,11 +168,15 @@ impl Partition {
             }
         }
         for (offset, value) in self.at.range(poll.log_start..) {
-            if !held.contains_key(offset) && !self.acknowledged.contains_key(offset) {
+            let there = held.contains_key(offset) || superseded(offset, value);
+            if !there && !self.acknowledged.contains_key(offset) {
                 let what =
                     format!("{tp:?} node {node}: {value:x} was read at {offset}, and is gone");
                 findings.add("C13", what);
             }
+        }
+        if self.compacted {
+            return;
         }
         let mut expected = poll.log_start;
         for offset in held.keys().filter(|offset| **offset >= poll.log_start) {

@@ -80,6 +80,19 @@ fn a_lost_acknowledged_value_is_found() {
     assert_eq!(found(with([last(&GOOD[..3])])), ["C2"]);
 }
 
+/// A topic of which only the last value of each key stays; 10 and 22 have one key.
+#[test]
+fn a_compacted_topic_keeps_the_last_value_of_each_key() {
+    let with_later = |records: &[(i64, u64)]| {
+        let later = [produce(Kind::Invoke, 4, &[22], None), produce(Kind::Ok, 4, &[22], Some(4))];
+        let compacted = event(9, Kind::Info, Op::Compacted { topic: "t".to_owned() });
+        found(with(later.into_iter().chain([compacted, poll(&GOOD), last(records)])))
+    };
+    assert_eq!(with_later(&[(1, 11), (2, 12), (3, 13), (4, 22)]), Vec::<&str>::new());
+    assert_eq!(with_later(&[(1, 11), (3, 13), (4, 22)]), ["C2"], "12 has no later value");
+    assert_eq!(with_later(&GOOD), ["C2"], "the last value of a key is gone");
+}
+
 #[test]
 fn a_value_twice_is_found() {
     let mut records = GOOD.to_vec();

@@ -1,4 +1,4 @@
-//! Whole brokers, one or three, with idempotent producers, readers and groups.
+//! Whole brokers, one or more, with idempotent producers, readers and groups.
 //!
 //! Owns: the brokers' settings and their clients. Never: how it is judged.
 
@@ -15,18 +15,20 @@ use turmoil::{Builder, Sim};
 
 use super::{Outcome, Plan, Tally, replicas};
 use crate::check::Violation;
-use crate::churn::ChurnTask;
+use crate::churn::{Churn, ChurnTask};
 use crate::client::{Connection, PORT};
 use crate::disk::{HostDisk, Survival};
 use crate::faults::{Menu, Nemesis, Node, Rhythm};
 use crate::groups::MemberTask;
-use crate::history::History;
+use crate::history::{History, Kind, Op};
 use crate::network::Turmoil;
 use crate::random::Random;
-use crate::workload::{Desk, ProducerTask, ReaderTask, final_read};
+use crate::workload::{Desk, Keeps, ProducerTask, ReaderTask, Repeats, final_read};
 use crate::world::{self, HostClock, WallSkew};
 
-pub(super) const TOPIC: &str = "log";
+const TOPIC: &str = "log";
+/// Beside it where old records go: one that is compacted.
+const TABLE: &str = "table";
 const PARTITIONS: i32 = 2;
 const CONTROLLER_PORT: u16 = 9093;
 /// After the faults everything must be done within this time.
@@ -44,9 +46,11 @@ pub struct Layout {
     /// may become another record's.
     pub rot: bool,
     pub survival: Survival,
-    /// An operator moves replicas about.
-    pub churn: bool,
+    pub churn: Churn,
     pub rhythm: Rhythm,
+    pub repeats: Repeats,
+    /// Topics lose old records, so that a replica that was away gets the log, not its entries.
+    pub shrinks: bool,
 }
 
 impl Layout {
@@ -58,9 +62,16 @@ impl Layout {
             groups: true,
             rot: false,
             survival: Survival::AllOrNothing,
-            churn: false,
+            churn: Churn::Nothing,
             rhythm: Rhythm::Mixed,
+            repeats: Repeats::Never,
+            shrinks: false,
         }
+    }
+
+    /// The first three may vote on the metadata from the beginning.
+    const fn voters(self) -> i32 {
+        if self.brokers < 3 { self.brokers } else { 3 }
     }
 }
 
@@ -68,7 +79,7 @@ impl Layout {
 #[derive(Clone, Debug)]
 struct Machine {
     id: i32,
-    brokers: i32,
+    layout: Layout,
     disk: HostDisk,
     skew: WallSkew,
     halted: Arc<AtomicBool>,
@@ -86,7 +97,7 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
         let node = Node::new(id, &mut random, layout.survival);
         let machine = Machine {
             id,
-            brokers: layout.brokers,
+            layout,
             disk: node.disk.clone(),
             skew: node.skew.clone(),
             halted: Arc::clone(&node.halted),
@@ -98,9 +109,14 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
     }
     let disks: Vec<HostDisk> = nodes.iter().map(|node| node.disk.clone()).collect();
     let ids = (1..=layout.brokers).collect();
-    let desk = Desk::new(plan.history.clone(), ids, TOPIC, PARTITIONS);
+    let mut desk = Desk::new(plan.history.clone(), ids, TOPIC, PARTITIONS);
+    desk.repeats = layout.repeats;
+    let mut desks = vec![desk.clone()];
+    if layout.shrinks {
+        desks = shrinking(&desk);
+    }
     let done = Rc::new(Cell::new(0));
-    let clients = clients(&mut sim, &desk, &mut random, (layout, &done));
+    let clients = clients(&mut sim, &desks, &mut random, (layout, &done));
     let total = clients.len();
     let rot = layout.rot.then(|| TOPIC.to_owned());
     let rhythm = layout.rhythm;
@@ -114,11 +130,25 @@ pub fn run(plan: &Plan, layout: Layout) -> Outcome {
         extra.retain(|violation| violation.check != "liveness");
     }
     if extra.is_empty() && layout.brokers > 1 {
-        extra = equal(&mut sim, &plan.history, &disks);
+        extra = equal(&mut sim, &desks, &disks);
     }
     extra.extend(world::panics());
+    let shipped = disks.iter().map(HostDisk::shipped).sum();
     let disks = disks.iter().map(|disk| disk.sim().trace_hash()).collect();
-    Outcome::of(plan, Tally { crashes: nemesis.crashes, faults: nemesis.faults, disks, extra })
+    let (crashes, faults) = (nemesis.crashes, nemesis.faults);
+    Outcome::of(plan, Tally { crashes, faults, shipped, disks, extra })
+}
+
+/// Topics that lose old records: one by size, one that is compacted.
+fn shrinking(desk: &Desk) -> Vec<Desk> {
+    for partition in 0..PARTITIONS {
+        // Retention may delete anything.
+        let (topic, before) = (TOPIC.to_owned(), i64::MAX);
+        let op = Op::DeleteRecords { topic, partition, before };
+        desk.history.record("retention", Kind::Invoke, op);
+    }
+    desk.history.record("cleaner", Kind::Info, Op::Compacted { topic: TABLE.to_owned() });
+    vec![desk.beside(TOPIC, PARTITIONS, Keeps::Newest), desk.beside(TABLE, 1, Keeps::Latest)]
 }
 
 /// A network with the seed's latencies.
@@ -170,8 +200,12 @@ fn step(sim: &mut Sim<'_>) -> Result<(), Violation> {
     }
 }
 
+fn partitions(desks: &[Desk]) -> impl Iterator<Item = (&Desk, i32)> {
+    desks.iter().flat_map(|desk| (0..desk.partitions).map(move |partition| (desk, partition)))
+}
+
 /// Goes on until every replica holds all that is committed; writes down what each of them holds.
-fn equal(sim: &mut Sim<'_>, history: &History, disks: &[HostDisk]) -> Vec<Violation> {
+fn equal(sim: &mut Sim<'_>, desks: &[Desk], disks: &[HostDisk]) -> Vec<Violation> {
     let mut missing = Vec::new();
     for _ in 0..EQUAL_WITHIN / 200 {
         for _ in 0..200 {
@@ -179,13 +213,14 @@ fn equal(sim: &mut Sim<'_>, history: &History, disks: &[HostDisk]) -> Vec<Violat
                 return vec![stopped];
             }
         }
-        missing = (0..PARTITIONS).filter_map(|p| replicas::missing(history, disks, p)).collect();
+        missing =
+            partitions(desks).filter_map(|(desk, p)| replicas::missing(desk, disks, p)).collect();
         if missing.is_empty() {
             break;
         }
     }
-    for partition in 0..PARTITIONS {
-        replicas::record(history, disks, partition);
+    for (desk, partition) in partitions(desks) {
+        replicas::record(desk, disks, partition);
     }
     missing.into_iter().map(|what| Violation { check: "liveness", what }).collect()
 }
@@ -193,38 +228,17 @@ fn equal(sim: &mut Sim<'_>, history: &History, disks: &[HostDisk]) -> Vec<Violat
 /// Producers, readers, group members and the last reads, each a host of its own.
 fn clients(
     sim: &mut Sim<'_>,
-    desk: &Desk,
+    desks: &[Desk],
     random: &mut Random,
     (layout, done): (Layout, &Rc<Cell<usize>>),
 ) -> Vec<String> {
     let mut names = Vec::new();
-    let deletes = random.one_in(2);
-    let copies = i16::try_from(layout.brokers).unwrap_or(1);
-    for partition in 0..PARTITIONS {
+    let deletes = random.one_in(2) && !layout.shrinks;
+    for (desk, partition) in partitions(desks) {
         for number in 0..2 {
-            let name = format!("w{number}p{partition}");
-            let pause_millis = random.between(1..120);
-            let producer = ProducerTask {
-                desk: desk.clone(),
-                name: name.clone(),
-                partition,
-                random: random.split(),
-                pause_millis,
-            };
-            desk.producer_begins();
-            let (desk, done, mut random) = (desk.clone(), Rc::clone(done), random.split());
-            sim.client(name.clone(), async move {
-                set_up(&desk, copies, &mut random).await;
-                producer.run().await;
-                if number == 0 {
-                    final_read(&desk, partition, random).await;
-                }
-                done.set(done.get() + 1);
-                Ok(())
-            });
-            names.push(name);
+            names.push(producer(sim, (desk, partition, number), random, (layout, done)));
         }
-        let name = format!("r{partition}");
+        let name = format!("r{}", place(desk, partition));
         let reader = ReaderTask {
             desk: desk.clone(),
             name: name.clone(),
@@ -235,8 +249,10 @@ fn clients(
         };
         names.push(client(sim, name, done, reader.run()));
     }
-    if layout.churn {
-        let operator = ChurnTask { desk: desk.clone(), random: random.split() };
+    let Some(desk) = desks.first() else { return names };
+    if layout.churn != Churn::Nothing {
+        let (desk, random, churn) = (desk.clone(), random.split(), layout.churn);
+        let operator = ChurnTask { desk, random, churn };
         names.push(client(sim, "operator".to_owned(), done, operator.run()));
     }
     for number in 0..if layout.groups { 2 } else { 0 } {
@@ -250,6 +266,40 @@ fn clients(
         names.push(client(sim, name, done, member.run()));
     }
     names
+}
+
+/// A partition as part of a host's name.
+fn place(desk: &Desk, partition: i32) -> String {
+    let of = if &*desk.topic == TOPIC { "" } else { "t" };
+    format!("{of}{partition}")
+}
+
+/// One producer; the first of a partition also reads it in the end.
+fn producer(
+    sim: &mut Sim<'_>,
+    (desk, partition, number): (&Desk, i32, i32),
+    random: &mut Random,
+    (layout, done): (Layout, &Rc<Cell<usize>>),
+) -> String {
+    let name = format!("w{number}p{}", place(desk, partition));
+    let pause_millis = random.between(1..120);
+    let producer = ProducerTask {
+        desk: desk.clone(),
+        name: name.clone(),
+        partition,
+        random: random.split(),
+        pause_millis,
+    };
+    desk.producer_begins();
+    let copies = i16::try_from(layout.voters()).unwrap_or(1);
+    let (desk, mut random) = (desk.clone(), random.split());
+    client(sim, name, done, async move {
+        set_up(&desk, copies, &mut random).await;
+        producer.run().await;
+        if number == 0 {
+            final_read(&desk, partition, random).await;
+        }
+    })
 }
 
 fn client(
@@ -269,12 +319,20 @@ fn client(
 
 /// Makes the topic, whoever comes first.
 async fn set_up(desk: &Desk, copies: i16, random: &mut Random) {
-    let configs = [
+    let mut configs = vec![
         ("internal.segment.bytes", "6000".to_owned()),
         ("index.interval.bytes", "512".to_owned()),
         // Clocks jump by hours.
         ("message.timestamp.after.max.ms", i64::MAX.to_string()),
     ];
+    match desk.keeps {
+        Keeps::All => {}
+        Keeps::Newest => configs.push(("retention.bytes", "12000".to_owned())),
+        Keeps::Latest => {
+            configs.push(("cleanup.policy", "compact".to_owned()));
+            configs.push(("min.cleanable.dirty.ratio", "0.01".to_owned()));
+        }
+    }
     loop {
         let node = random.pick(&desk.nodes).copied().unwrap_or(1);
         let made = async {
@@ -308,7 +366,7 @@ async fn serve(machine: Machine) -> turmoil::Result {
 }
 
 fn options(machine: &Machine) -> Result<BrokerOptions, Box<dyn std::error::Error>> {
-    let id = machine.id;
+    let (id, layout) = (machine.id, machine.layout);
     let mut settings = vec![
         format!("node.id={id}"),
         format!("advertised.listeners=PLAINTEXT://n{id}:{PORT}"),
@@ -322,9 +380,15 @@ fn options(machine: &Machine) -> Result<BrokerOptions, Box<dyn std::error::Error
         "offsets.topic.num.partitions=2".to_owned(),
         "group.min.session.timeout.ms=100".to_owned(),
         "group.initial.rebalance.delay.ms=100".to_owned(),
-        format!("offsets.topic.replication.factor={}", machine.brokers),
+        format!("offsets.topic.replication.factor={}", layout.voters()),
     ];
-    if machine.brokers == 1 {
+    if layout.shrinks {
+        settings.push("log.retention.check.interval.ms=300".to_owned());
+        settings.push("log.cleaner.backoff.ms=300".to_owned());
+        settings.push("log.cleaner.dedupe.buffer.size=2097152".to_owned());
+        settings.push("replica.lag.time.max.ms=1000".to_owned());
+    }
+    if layout.brokers == 1 {
         settings.push(format!("listeners=PLAINTEXT://0.0.0.0:{PORT}"));
     } else {
         let listeners =
@@ -332,18 +396,36 @@ fn options(machine: &Machine) -> Result<BrokerOptions, Box<dyn std::error::Error
         settings.push(format!("listeners={listeners}"));
         settings.push("process.roles=broker,controller".to_owned());
         settings.push("controller.listener.names=CONTROLLER".to_owned());
-        let voters: Vec<String> =
-            (1..=machine.brokers).map(|id| format!("{id}@n{id}:{CONTROLLER_PORT}")).collect();
-        settings.push(format!("controller.quorum.voters={}", voters.join(",")));
+        settings.extend(quorum(layout, id));
     }
     let loaded = loader::load(&Sources { settings, ..Sources::default() })?;
     let elapsed = turmoil::sim_elapsed().unwrap_or_default();
     let life = u64::try_from(elapsed.as_nanos()).unwrap_or_default();
+    let network = match layout.repeats {
+        Repeats::Never => Turmoil::default(),
+        Repeats::Sometimes => Turmoil::repeating(Random::new(machine.seed ^ life)),
+    };
     Ok(BrokerOptions {
         config: loaded.layers(),
         storage: Storage::Custom(Arc::new(machine.disk.clone())),
         seed: Some(machine.seed ^ life),
         clock: Some(Arc::new(HostClock::new(machine.skew.clone()))),
-        host: Host::Simulated(Arc::new(Turmoil)),
+        host: Host::Simulated(Arc::new(network)),
     })
+}
+
+/// Who is to vote on the metadata: for good, or at first.
+fn quorum(layout: Layout, id: i32) -> Vec<String> {
+    let voters = 1..=layout.voters();
+    if layout.churn == Churn::ReplicasAndVoters {
+        let all: Vec<String> = voters.map(|id| format!("n{id}:{CONTROLLER_PORT}")).collect();
+        let here = format!("PLAINTEXT://n{id}:{PORT},CONTROLLER://n{id}:{CONTROLLER_PORT}");
+        vec![
+            format!("controller.quorum.bootstrap.servers={}", all.join(",")),
+            format!("advertised.listeners={here}"),
+        ]
+    } else {
+        let all: Vec<String> = voters.map(|id| format!("{id}@n{id}:{CONTROLLER_PORT}")).collect();
+        vec![format!("controller.quorum.voters={}", all.join(","))]
+    }
 }

@@ -2,15 +2,17 @@
 //!
 //! Owns: reading batches out of segment files. Never: asks a broker, or judges.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::records::Batch;
 use ottla_storage::fs::{FileSystem as _, OpenMode};
 
-use super::brokers::TOPIC;
+use crate::client::value_of;
 use crate::disk::HostDisk;
-use crate::history::{History, Kind, Op, fold};
+use crate::history::{Kind, Op, fold, key_of};
+use crate::workload::{Desk, Keeps};
 
 /// One batch: where it begins and ends, and a digest of its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +22,15 @@ struct Held {
     digest: u64,
 }
 
-fn read(disk: &HostDisk, partition: i32) -> io::Result<Vec<Held>> {
-    let folder = PathBuf::from(format!("/data/{TOPIC}-{partition}"));
+/// Every batch that a replica holds; of a compacted log the last record of each key, as where that has
+/// gone how far is each replica's own matter.
+fn read(desk: &Desk, disk: &HostDisk, partition: i32, committed: i64) -> io::Result<Vec<Held>> {
+    let folder = PathBuf::from(format!("/data/{}-{partition}", desk.topic));
     let mut names: Vec<String> = disk.list(&folder)?.into_iter().map(|entry| entry.name).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|kind| kind == "log"));
     names.sort();
     let mut held = Vec::new();
+    let mut last = BTreeMap::new();
     for name in names {
         let file = disk.open(&folder.join(name), OpenMode::Read)?;
         let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
@@ -36,52 +41,84 @@ fn read(disk: &HostDisk, partition: i32) -> io::Result<Vec<Held>> {
             let digest = fold(0xcbf2_9ce4_8422_2325, batch.bytes());
             let (base, end) = (header.base_offset.0, header.next_offset().0);
             held.push(Held { base, end, digest });
+            if desk.keeps == Keeps::Latest && base < committed {
+                latest(&batch, &mut last)?;
+            }
             rest = rest.get(batch.bytes().len()..).unwrap_or_default();
         }
+    }
+    if desk.keeps == Keeps::Latest {
+        let end = held.last().map_or(0, |last| last.end);
+        held = last.into_values().collect();
+        held.sort_by_key(|held| held.base);
+        // How far the log goes, whatever its end has lost.
+        held.extend((end > 0).then_some(Held { base: end, end, digest: 0 }));
     }
     Ok(held)
 }
 
+/// Notes a batch's records as the last ones of their keys.
+fn latest(batch: &Batch<'_>, last: &mut BTreeMap<u64, Held>) -> io::Result<()> {
+    const BYTES_MAX: usize = 1 << 20;
+    let records = batch.records(BYTES_MAX).map_err(io::Error::other)?;
+    for record in &records {
+        let record = record.map_err(io::Error::other)?;
+        let value = value_of(record.value.unwrap_or_default()).unwrap_or(u64::MAX);
+        let base = record.offset.0;
+        last.insert(key_of(value), Held { base, end: base + 1, digest: value });
+    }
+    Ok(())
+}
+
 /// The high watermark that the last reader of the partition saw.
-fn committed(history: &History, partition: i32) -> Option<i64> {
-    history.events().iter().rev().find_map(|event| match &event.op {
-        Op::FinalRead(poll) if poll.partition == partition => Some(poll.high_watermark),
+fn committed(desk: &Desk, partition: i32) -> Option<i64> {
+    desk.history.events().iter().rev().find_map(|event| match &event.op {
+        Op::FinalRead(poll) if poll.partition == partition && *poll.topic == *desk.topic => {
+            Some(poll.high_watermark)
+        }
         _ => None,
     })
 }
 
 /// Says which replica does not hold all that is committed.
-pub(super) fn missing(history: &History, disks: &[HostDisk], partition: i32) -> Option<String> {
-    let committed = committed(history, partition)?;
+pub(super) fn missing(desk: &Desk, disks: &[HostDisk], partition: i32) -> Option<String> {
+    let committed = committed(desk, partition)?;
     for (node, disk) in (1..).zip(disks) {
-        let end = read(disk, partition).map(|held| held.last().map_or(0, |last| last.end));
+        let end = read(desk, disk, partition, committed)
+            .map(|held| held.last().map_or(0, |last| last.end));
         match end {
             Ok(end) if end >= committed => {}
             Ok(end) => {
                 return Some(format!(
-                    "partition {partition} of n{node} ends at {end} of {committed}"
+                    "{}-{partition} of n{node} ends at {end} of {committed}",
+                    desk.topic
                 ));
             }
-            Err(error) => return Some(format!("partition {partition} of n{node}: {error}")),
+            Err(error) => {
+                return Some(format!("{}-{partition} of n{node}: {error}", desk.topic));
+            }
         }
     }
     None
 }
 
 /// Writes down what every replica holds.
-pub(super) fn record(history: &History, disks: &[HostDisk], partition: i32) {
-    let Some(committed) = committed(history, partition) else { return };
+pub(super) fn record(desk: &Desk, disks: &[HostDisk], partition: i32) {
+    let Some(committed) = committed(desk, partition) else { return };
     for (node, disk) in (1..).zip(disks) {
-        let Ok(held) = read(disk, partition) else { continue };
+        let Ok(held) = read(desk, disk, partition, committed) else { continue };
         let op = Op::Replica {
-            topic: TOPIC.to_owned(),
+            topic: desk.topic.to_string(),
             partition,
             node,
-            log_start: held.first().map_or(0, |first| first.base),
+            log_start: match desk.keeps {
+                Keeps::Latest => 0,
+                Keeps::All | Keeps::Newest => held.first().map_or(0, |first| first.base),
+            },
             // What it lacks is a matter of progress, not of difference.
             committed: committed.min(held.last().map_or(0, |last| last.end)),
             batches: held.iter().map(|held| (held.base, held.digest)).collect(),
         };
-        history.record(&format!("n{node}"), Kind::Ok, op);
+        desk.history.record(&format!("n{node}"), Kind::Ok, op);
     }
 }
