@@ -473,12 +473,7 @@ async fn take_part(
         tasks.spawn(groups::prefer(Arc::clone(services), every, stopped.clone()));
     }
     let mut endpoints = registration.endpoints;
-    for end in &mut endpoints {
-        // "Every interface" says nothing to other machines.
-        if end.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
-            end.host = machine_name();
-        }
-    }
+    name_hosts(&mut endpoints);
     let record = BrokerRecord {
         id: registration.id,
         epoch: 0,
@@ -518,16 +513,29 @@ fn own_address(config: &BrokerConfig, ports: &[BoundListener], all: &[BoundListe
     let known = advertised(config, std::slice::from_ref(port));
     let host = known.first().map(|end| end.host.clone()).unwrap_or_default();
     let specified = host.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified());
-    // A name that clients are told is one that peers may use as well.
-    let others = advertised(config, all);
-    let named = others.into_iter().map(|end| end.host);
-    let mut named =
-        named.filter(|host| !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()));
-    let host = if specified { host } else { named.next().unwrap_or_else(machine_name) };
+    let host = if specified { host } else { told_host(&advertised(config, all)) };
     if host.contains(':') {
         return format!("[{host}]:{}", port.address.port());
     }
     format!("{host}:{}", port.address.port())
+}
+
+/// "Every interface" says nothing to other machines.
+fn is_every_interface(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// A host that clients are told is one that peers may use as well.
+fn told_host(endpoints: &[Endpoint]) -> String {
+    let told = endpoints.iter().find(|end| !is_every_interface(&end.host));
+    told.map_or_else(machine_name, |end| end.host.clone())
+}
+
+/// Gives listeners on every interface a host that other machines can reach.
+fn name_hosts(endpoints: &mut [Endpoint]) {
+    let host = told_host(endpoints);
+    let unnamed = endpoints.iter_mut().filter(|end| is_every_interface(&end.host));
+    unnamed.for_each(|end| end.host.clone_from(&host));
 }
 
 /// The name of this machine, as others in its network usually know it.

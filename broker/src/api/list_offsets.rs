@@ -6,8 +6,13 @@
 //! it below the end. A partition named twice is INVALID_REQUEST, as in Kafka. A new leader does not say
 //! where the end is before its high watermark has come to where its epoch begins (KIP-207): it could
 //! be less than another leader has said.
-//! Differences from Apache Kafka: none intended.
+//! Differences from Apache Kafka: a leader that others may have replaced, as it has not heard a majority
+//! for a lease's time, asks them before it says where the end is.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use indexmap::IndexMap;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
@@ -18,6 +23,7 @@ use ottla_protocol::error_code::ErrorCode;
 use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_protocol::model::{LeaderEpoch, Offset, Timestamp};
 use ottla_replication::partition::{Isolation, Partition, PartitionError, Watermarks};
+use ottla_replication::raft::{Group, GroupId};
 use ottla_storage::{LogError, PartitionLog, TimestampedOffset};
 
 use super::error::KafkaError;
@@ -72,23 +78,63 @@ impl ApiHandler for ListOffsets {
             1 => Isolation::ReadCommitted,
             _ => Isolation::ReadUncommitted,
         };
-        let topics = asked_once(&request)
-            .into_iter()
-            .map(|(name, partitions)| {
-                let partitions = partitions.into_iter().map(|(index, asked)| {
-                    let found = match asked {
-                        Some(asked) => look_up(ctx, &name.0, asked, isolation),
-                        None => Err(ErrorCode::InvalidRequest),
-                    };
-                    answer(index, found, ctx.version)
-                });
-                ListOffsetsTopicResponse::default()
-                    .with_name(name.clone())
-                    .with_partitions(partitions.collect())
-            })
-            .collect();
-        Reply::message(ListOffsetsResponse::default().with_topics(topics))
+        let groups = unconfirmed(ctx, &request);
+        if groups.is_empty() {
+            return Reply::message(respond(ctx, &request, isolation, &BTreeSet::new()));
+        }
+        let ctx = ctx.clone();
+        Reply::staged(async move {
+            let asked = groups.into_iter().map(|group| async move {
+                let confirmed = group.confirm().await;
+                (group.id(), confirmed)
+            });
+            let deposed = join_all(asked).await.into_iter().filter(|(_, it)| it.is_err());
+            let deposed = deposed.map(|(id, _)| id).collect();
+            respond(&ctx, &request, isolation, &deposed)
+        })
     }
+}
+
+/// The groups of partitions that this broker leads, as far as it knows, and whose end is asked for.
+fn unconfirmed(ctx: &RequestContext, request: &ListOffsetsRequest) -> Vec<Arc<Group>> {
+    let mut groups = BTreeMap::new();
+    for topic in &request.topics {
+        let Some(entry) = ctx.services.topics.by_name(&topic.name) else { continue };
+        let asked = topic.partitions.iter().filter(|asked| is_about_the_end(asked.timestamp));
+        let led = asked.filter_map(|asked| entry.led(asked.partition_index).ok()?.group());
+        groups.extend(led.map(|group| (group.id(), group)));
+    }
+    groups.into_values().collect()
+}
+
+/// Whether an answer follows from how far the log goes.
+const fn is_about_the_end(timestamp: i64) -> bool {
+    matches!(timestamp, 0..|LATEST| MAX_TIMESTAMP)
+}
+
+/// Answers for each partition; those of `deposed` groups others may lead by now.
+fn respond(
+    ctx: &RequestContext,
+    request: &ListOffsetsRequest,
+    isolation: Isolation,
+    deposed: &BTreeSet<GroupId>,
+) -> ListOffsetsResponse {
+    let topics = asked_once(request)
+        .into_iter()
+        .map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|(index, asked)| {
+                let found = match asked {
+                    Some(asked) => look_up(ctx, &name.0, asked, isolation, deposed),
+                    None => Err(ErrorCode::InvalidRequest),
+                };
+                answer(index, found, ctx.version)
+            });
+            ListOffsetsTopicResponse::default()
+                .with_name(name.clone())
+                .with_partitions(partitions.collect())
+        })
+        .collect();
+    ListOffsetsResponse::default().with_topics(topics)
 }
 
 /// What is asked of each partition; `None` where it is named twice. Each is answered once.
@@ -132,12 +178,17 @@ fn look_up(
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
+    deposed: &BTreeSet<GroupId>,
 ) -> Result<Found, ErrorCode> {
     if !is_served(asked.timestamp, ctx.version) {
         return Err(ErrorCode::UnsupportedVersion);
     }
     let entry = ctx.services.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let partition = entry.led(asked.partition_index).map_err(|none| none.code())?;
+    let group = partition.group().map(|group| group.id());
+    if group.is_some_and(|id| deposed.contains(&id)) && is_about_the_end(asked.timestamp) {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
     let found = find(&partition, asked, isolation).map_err(|error| error.code())?;
     found.map_err(|lagging| lagging.code(ctx.version))
 }
@@ -211,8 +262,6 @@ fn first_epoch(log: &PartitionLog, marks: Watermarks) -> LeaderEpoch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ottla_protocol::model::{MonoTime, Now};
     use ottla_protocol::records::{BatchBuilder, BatchHeader, Compression, HEADER, NewRecord};
     use ottla_storage::fs::MemoryFileSystem;

@@ -17,15 +17,17 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Every seed of a range passes.
-fn passes(scenario: &str, first: u64, seeds: u64) {
+/// Every seed of a range passes; gives what was told of them.
+fn passes(scenario: &str, first: u64, seeds: u64) -> String {
     let output = simulation(&["soak", scenario, &first.to_string(), &seeds.to_string()]);
     assert!(output.status.success(), "{}", text(&output));
+    text(&output)
 }
 
 #[test]
 fn one_seed_gives_one_trace() {
-    for (scenario, seed) in [("single", "11"), ("single", "12"), ("cluster", "3")] {
+    let runs = [("single", "11"), ("cluster", "3"), ("members", "2"), ("repeats", "1"), ("absences", "2")];
+    for (scenario, seed) in runs {
         let [first, second] = [0, 1].map(|_| text(&simulation(&["run", scenario, seed])));
         assert!(first.contains("trace="), "{first}");
         assert_eq!(first, second, "{scenario} {seed}: two processes, two histories");
@@ -45,6 +47,49 @@ fn no_order_of_lost_blocks_matters() {
 #[test]
 fn three_brokers_forget_nothing_over_quick_restarts() {
     passes("restarts", 1001, 20);
+}
+
+#[test]
+fn three_brokers_forget_nothing() {
+    passes("cluster", 1, 30);
+}
+
+#[test]
+fn three_brokers_forget_nothing_on_disks_that_lose_blocks_out_of_order() {
+    passes("torn", 1, 20);
+}
+
+#[test]
+fn one_rotten_copy_of_three_harms_nobody() {
+    passes("decay", 1, 20);
+}
+
+#[test]
+fn replicas_come_and_go() {
+    passes("churn", 1, 20);
+}
+
+#[test]
+fn voters_on_the_metadata_come_and_go() {
+    passes("members", 1, 20);
+}
+
+#[test]
+fn what_comes_twice_is_done_once() {
+    passes("repeats", 1, 20);
+}
+
+#[test]
+fn voters_forget_nothing_in_elections() {
+    passes("elections", 1, 20);
+}
+
+#[test]
+fn replicas_that_were_away_for_long_get_the_log_that_the_others_have() {
+    let told = passes("absences", 1, 20);
+    let shipped = told.split(" logs shipped").next().and_then(|before| before.rsplit(' ').next());
+    let shipped: u32 = shipped.and_then(|count| count.parse().ok()).unwrap_or(0);
+    assert!(shipped >= 10, "{told}");
 }
 
 /// A bug that is put back is found by one of the first 200 seeds: by what clients or replicas hold, not
@@ -76,4 +121,14 @@ fn batches_that_are_appended_again_are_found() {
 #[test]
 fn damage_that_is_cut_off_is_found() {
     is_found("rot", "truncate-on-bad-checksum");
+}
+
+#[test]
+fn a_vote_that_is_given_before_it_is_synced_is_found() {
+    is_found("elections", "vote-not-synced");
+}
+
+#[test]
+fn a_leader_that_goes_on_in_its_term_after_a_restart_is_found() {
+    is_found("restarts", "leader-restore");
 }
