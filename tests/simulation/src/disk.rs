@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_storage::flush::{FlushCoordinator, SyncPolicy};
-use ottla_storage::fs::sim::{FaultRates, LostBlocks};
+use ottla_storage::fs::sim::{Fault, FaultRates, LostBlocks, Op, OpMatcher};
 use ottla_storage::fs::{
     DirEntry, DiskId, DiskSpace, File, FileSystem, LockGuard, OpenMode, SimFileSystem, SimOptions,
 };
@@ -21,13 +21,14 @@ use crate::random::Random;
 /// How a disk behaves for now.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// A flush takes up to this long.
+    /// A flush takes at least and at most this long.
+    pub sync_millis_min: u64,
     pub sync_millis_max: u64,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { sync_millis_max: 4 }
+        Self { sync_millis_min: 0, sync_millis_max: 4 }
     }
 }
 
@@ -45,6 +46,7 @@ struct Shared {
     random: Mutex<Random>,
     manner: Mutex<Manner>,
     shipped: AtomicU64,
+    noticing_since: Mutex<Duration>,
 }
 
 /// One host's disk; clones are the same.
@@ -74,7 +76,22 @@ impl HostDisk {
         };
         let sim = SimFileSystem::new(random.next(), options);
         let (random, manner) = (Mutex::new(random.split()), Mutex::default());
-        Self { shared: Arc::new(Shared { sim, random, manner, shipped: AtomicU64::new(0) }) }
+        let (shipped, noticing_since) = (AtomicU64::new(0), Mutex::default());
+        Self { shared: Arc::new(Shared { sim, random, manner, shipped, noticing_since }) }
+    }
+
+    /// Looks out for the next write to a file whose path has this in it, which [`Self::has_noticed`] tells.
+    pub fn notice_write(&self, part: &str) {
+        self.shared.sim.clear_faults();
+        *self.shared.noticing_since.lock() = self.shared.sim.elapsed();
+        // The one fault that changes nothing but the disk's own clock.
+        let fault = Fault::Slow(Duration::from_millis(1));
+        self.shared.sim.fault_next(OpMatcher::op(Op::Write).on(part), fault);
+    }
+
+    #[must_use]
+    pub fn has_noticed(&self) -> bool {
+        self.shared.sim.elapsed() > *self.shared.noticing_since.lock()
     }
 
     /// How many logs took the place of another that they came to replace.
@@ -114,8 +131,10 @@ impl HostDisk {
     }
 
     fn next_sync(&self) -> Duration {
-        let most = self.shared.manner.lock().sync_millis_max;
-        Duration::from_micros(300 + self.shared.random.lock().below(most * 1000))
+        let manner = *self.shared.manner.lock();
+        let span = manner.sync_millis_max.saturating_sub(manner.sync_millis_min);
+        let more = self.shared.random.lock().below(span * 1000);
+        Duration::from_micros(300 + manner.sync_millis_min * 1000 + more)
     }
 }
 

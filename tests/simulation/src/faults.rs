@@ -96,8 +96,9 @@ pub enum Rhythm {
     /// Power goes and is back before anyone is suspected, while disks are slow and one node is often cut
     /// off: what a leader sent and had not synced is lost where it matters most.
     Restarts,
-    /// Everybody starts anew; then, about when leaders are elected, a voter loses its power and is back at
-    /// once, and reaches only the candidate that it had not voted for, who has not heard of the other.
+    /// Everybody starts anew on slow disks; when a voter has voted, it loses its power before that is on
+    /// its disk, is back at once, and reaches only the candidate that it had not voted for, who has not
+    /// heard of the other.
     Elections,
     /// One host is away for long, and crashes as soon as it is back.
     Absences,
@@ -106,10 +107,23 @@ pub enum Rhythm {
 /// Something that is going to happen to hosts, by their places.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Everybody { down: u64 },
-    Power { of: usize, down: u64 },
-    Cut { between: (usize, usize), span: u64 },
+    Everybody {
+        down: u64,
+    },
+    Power {
+        of: usize,
+        down: u64,
+    },
+    Cut {
+        between: (usize, usize),
+        span: u64,
+    },
     Disks(Manner),
+    /// The voter crashes after its next vote, and cannot reach one of the candidates then.
+    Watch {
+        voter: usize,
+        candidates: (usize, usize),
+    },
 }
 
 /// Makes trouble.
@@ -124,6 +138,8 @@ pub struct Nemesis {
     cuts: Vec<(u64, String, String)>,
     /// What comes when, the next one last.
     script: Vec<(u64, Act)>,
+    /// A voter whose next vote is looked out for, and who may want it.
+    watched: Option<(usize, (usize, usize))>,
     pub crashes: u64,
     pub faults: u64,
 }
@@ -154,10 +170,21 @@ impl Nemesis {
             Rhythm::Absences => density = Density { every: 400, down_max: 150, cut_max: 500 },
         }
         for (node, span) in nodes.iter().zip(slow.into_iter().cycle()) {
-            node.disk.set_manner(Manner { sync_millis_max: random.between(span) });
+            node.disk
+                .set_manner(Manner { sync_millis_min: 0, sync_millis_max: random.between(span) });
         }
-        let (cuts, script) = (Vec::new(), Vec::new());
-        Self { nodes, random, density, menu, history, cuts, script, crashes: 0, faults: 0 }
+        Self {
+            nodes,
+            random,
+            density,
+            menu,
+            history,
+            cuts: Vec::new(),
+            script: Vec::new(),
+            watched: None,
+            crashes: 0,
+            faults: 0,
+        }
     }
 
     /// One millisecond of trouble.
@@ -186,6 +213,10 @@ impl Nemesis {
                     }
                 }
                 Act::Power { of, down } => self.down_for(sim, of, (now, down), Way::Power),
+                Act::Watch { voter, candidates } => {
+                    self.nodes[voter].disk.notice_write("replica-journal");
+                    self.watched = Some((voter, candidates));
+                }
                 Act::Disks(manner) => {
                     self.nodes.iter().for_each(|node| node.disk.set_manner(manner));
                 }
@@ -196,6 +227,18 @@ impl Nemesis {
                     self.cuts.push((now + span, a, b));
                 }
             }
+        }
+        let voted = self.watched.filter(|(voter, _)| self.nodes[*voter].disk.has_noticed());
+        if let Some((voter, (one, other))) = voted {
+            self.watched = None;
+            // Time for the candidate to be told, and for its first words as the leader.
+            let at = now + self.random.between(25..115);
+            let candidate = if self.random.one_in(2) { one } else { other };
+            let down = self.random.between(5..30);
+            let span = self.random.between(1_000..1_800);
+            self.script.push((at, Act::Cut { between: (candidate, voter), span }));
+            self.script.push((at, Act::Power { of: voter, down }));
+            self.script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         }
         if self.script.is_empty() && now > 1_000 {
             self.script = self.next_script(now);
@@ -208,23 +251,16 @@ impl Nemesis {
         let first = usize::try_from(self.random.below(count as u64)).unwrap_or(0);
         let step = 1 + usize::try_from(self.random.below(2)).unwrap_or(0);
         let [one, other, voter] = [0, step, 2 * step].map(|by| (first + by) % count);
-        let begin = now + self.random.between(600..1_500);
-        let slow = Manner { sync_millis_max: self.random.between(40..250) };
-        let mut script = vec![(begin, Act::Disks(slow))];
-        if self.random.one_in(4) {
-            script.push((begin, Act::Power { of: one, down: 1_600 }));
-        } else {
-            script.push((begin, Act::Everybody { down: self.random.between(10..60) }));
-        }
-        script.push((begin, Act::Cut { between: (one, other), span: 3_000 }));
-        let mut at = begin + self.random.between(900..1_800);
-        for _ in 0..self.random.between(1..4) {
-            let (down, span) = (self.random.between(5..40), self.random.between(300..900));
-            script.push((at, Act::Cut { between: (one, voter), span }));
-            script.push((at, Act::Power { of: voter, down }));
-            at += self.random.between(40..400);
-        }
-        script.push((at + 600, Act::Disks(Manner::default())));
+        let begin = now + self.random.between(500..1_000);
+        let slow = Manner { sync_millis_min: 120, sync_millis_max: self.random.between(121..200) };
+        let watch = begin + self.random.between(700..1_060);
+        let mut script = vec![
+            (begin, Act::Everybody { down: self.random.between(10..60) }),
+            (begin, Act::Cut { between: (one, other), span: 3_200 }),
+            (begin + 400, Act::Disks(slow)),
+            (watch, Act::Watch { voter, candidates: (one, other) }),
+            (begin + 3_000, Act::Disks(Manner::default())),
+        ];
         script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         script
     }
@@ -441,7 +477,7 @@ impl Nemesis {
                 "reads in pieces"
             }
             _ => {
-                node.disk.set_manner(Manner { sync_millis_max: 1 + span });
+                node.disk.set_manner(Manner { sync_millis_min: 0, sync_millis_max: 1 + span });
                 "is slow"
             }
         };
@@ -454,8 +490,11 @@ impl Nemesis {
 fn rot(node: &Node, topic: &str, random: &mut Random) -> bool {
     let folder = PathBuf::from(format!("/data/{topic}-0"));
     let Ok(entries) = node.disk.list(&folder) else { return false };
-    let logs: Vec<_> =
+    let mut logs: Vec<_> =
         entries.iter().filter(|entry| entry.name.ends_with(".log") && entry.len > 2_000).collect();
+    // What is older than a second or so: rot at the very moment of a power cut passes for the cut's own.
+    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    logs.truncate(logs.len().div_ceil(2));
     let Some(entry) = random.pick(&logs) else { return false };
     let path = folder.join(&entry.name);
     let Some(place) = batch_in_first_half(&node.disk, &path, random) else { return false };

@@ -2,7 +2,7 @@
 //!
 //! Owns: reading batches out of segment files. Never: asks a broker, or judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ use crate::workload::{Desk, Keeps};
 struct Held {
     base: i64,
     end: i64,
-    digest: u64,
+    /// None where it is rotten and nobody has read it since: its checksum will say so.
+    digest: Option<u64>,
 }
 
 /// Every batch that a replica holds; of a compacted log the last record of each key, as where that has
@@ -38,7 +39,8 @@ fn read(desk: &Desk, disk: &HostDisk, partition: i32, committed: i64) -> io::Res
         let mut rest = &bytes[..];
         while let Ok(batch) = Batch::parse(rest) {
             let header = batch.header();
-            let digest = fold(0xcbf2_9ce4_8422_2325, batch.bytes());
+            let sound = batch.check_crc().is_ok();
+            let digest = sound.then(|| fold(0xcbf2_9ce4_8422_2325, batch.bytes()));
             let (base, end) = (header.base_offset.0, header.next_offset().0);
             held.push(Held { base, end, digest });
             if desk.keeps == Keeps::Latest && base < committed {
@@ -52,7 +54,7 @@ fn read(desk: &Desk, disk: &HostDisk, partition: i32, committed: i64) -> io::Res
         held = last.into_values().collect();
         held.sort_by_key(|held| held.base);
         // How far the log goes, whatever its end has lost.
-        held.extend((end > 0).then_some(Held { base: end, end, digest: 0 }));
+        held.extend((end > 0).then_some(Held { base: end, end, digest: None }));
     }
     Ok(held)
 }
@@ -65,7 +67,7 @@ fn latest(batch: &Batch<'_>, last: &mut BTreeMap<u64, Held>) -> io::Result<()> {
         let record = record.map_err(io::Error::other)?;
         let value = value_of(record.value.unwrap_or_default()).unwrap_or(u64::MAX);
         let base = record.offset.0;
-        last.insert(key_of(value), Held { base, end: base + 1, digest: value });
+        last.insert(key_of(value), Held { base, end: base + 1, digest: Some(value) });
     }
     Ok(())
 }
@@ -102,11 +104,15 @@ pub(super) fn missing(desk: &Desk, disks: &[HostDisk], partition: i32) -> Option
     None
 }
 
-/// Writes down what every replica holds.
+/// Writes down what every replica holds, but for batches that are rotten somewhere.
 pub(super) fn record(desk: &Desk, disks: &[HostDisk], partition: i32) {
     let Some(committed) = committed(desk, partition) else { return };
-    for (node, disk) in (1..).zip(disks) {
-        let Ok(held) = read(desk, disk, partition, committed) else { continue };
+    let held = disks.iter().map(|disk| read(desk, disk, partition, committed).unwrap_or_default());
+    let held: Vec<Vec<Held>> = held.collect();
+    let rotten = held.iter().flatten().filter(|held| held.digest.is_none());
+    let rotten: BTreeSet<i64> = rotten.map(|held| held.base).collect();
+    for (node, held) in (1..).zip(held) {
+        let batches = held.iter().filter(|held| !rotten.contains(&held.base));
         let op = Op::Replica {
             topic: desk.topic.to_string(),
             partition,
@@ -117,7 +123,7 @@ pub(super) fn record(desk: &Desk, disks: &[HostDisk], partition: i32) {
             },
             // What it lacks is a matter of progress, not of difference.
             committed: committed.min(held.last().map_or(0, |last| last.end)),
-            batches: held.iter().map(|held| (held.base, held.digest)).collect(),
+            batches: batches.filter_map(|held| Some((held.base, held.digest?))).collect(),
         };
         desk.history.record(&format!("n{node}"), Kind::Ok, op);
     }
