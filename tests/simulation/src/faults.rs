@@ -392,6 +392,7 @@ impl Nemesis {
     }
 
     fn down_for(&mut self, sim: &mut Sim<'_>, index: usize, (now, span): (u64, u64), way: Way) {
+        let copies = self.nodes.len();
         let node = &mut self.nodes[index];
         if node.down_until.is_some() {
             return;
@@ -404,7 +405,7 @@ impl Nemesis {
         sim.crash(node.name.clone());
         if now > 2_000 {
             self.menu.rot =
-                self.menu.rot.take().filter(|topic| !rot(node, topic, &mut self.random));
+                self.menu.rot.take().filter(|topic| !rot(node, topic, copies, &mut self.random));
         }
         node.restart_at = None;
         node.down_until = Some(now + span);
@@ -487,14 +488,16 @@ impl Nemesis {
 }
 
 /// Inverts a bit of a batch that good ones follow; false when there is none yet.
-fn rot(node: &Node, topic: &str, random: &mut Random) -> bool {
+fn rot(node: &Node, topic: &str, copies: usize, random: &mut Random) -> bool {
     let folder = PathBuf::from(format!("/data/{topic}-0"));
     let Ok(entries) = node.disk.list(&folder) else { return false };
     let mut logs: Vec<_> =
         entries.iter().filter(|entry| entry.name.ends_with(".log") && entry.len > 2_000).collect();
-    // What is older than a second or so: rot at the very moment of a power cut passes for the cut's own.
-    logs.sort_by(|a, b| a.name.cmp(&b.name));
-    logs.truncate(logs.len().div_ceil(2));
+    if copies > 1 {
+        // What is older than a second or so: rot at the moment of a power cut passes for the cut's own.
+        logs.sort_by(|a, b| a.name.cmp(&b.name));
+        logs.truncate(logs.len().div_ceil(2));
+    }
     let Some(entry) = random.pick(&logs) else { return false };
     let path = folder.join(&entry.name);
     let Some(place) = batch_in_first_half(&node.disk, &path, random) else { return false };

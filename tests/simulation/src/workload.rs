@@ -102,14 +102,10 @@ impl Desk {
         format!("n{node}")
     }
 
-    /// Asks any node who leads; with one node there is no question. Now and then any node will do, as for
-    /// a client that knows what was true once.
+    /// Asks any node who leads; with one node there is no question.
     pub async fn leader(&self, partition: i32, random: &mut Random) -> Option<i32> {
         if let [only] = self.nodes.as_slice() {
             return Some(*only);
-        }
-        if random.one_in(4) {
-            return random.pick(&self.nodes).copied();
         }
         let asked = *random.pick(&self.nodes)?;
         let mut connection = Connection::open(&Self::host(asked), DEADLINE).await.ok()?;
