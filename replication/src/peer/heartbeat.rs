@@ -8,7 +8,8 @@ use ottla_protocol::model::Timestamp;
 use super::wire::{CodecError, GROUP_BYTES_MIN, WireReader, WireWrite, put_option};
 use crate::leadership::{Announcement, Announcements};
 
-/// "I am here, this is what I lead and how many groups run": one for each pair of brokers, whatever the number of groups.
+/// "I am here, this is what I lead and how many groups run": one for each pair of brokers, whatever the
+/// number of groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Heartbeat {
     pub wall: Timestamp,

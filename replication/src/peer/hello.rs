@@ -16,7 +16,7 @@ use super::wire::{CodecError, WireReader, WireWrite, put_option};
 pub const MAGIC: [u8; 8] = *b"OTTLAPR1";
 
 /// The version of everything behind [`MAGIC`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Hello frames are no longer than this; nothing is known of the sender yet.
 pub(crate) const HELLO_BYTES_MAX: usize = 256 * 1024;
