@@ -27,6 +27,13 @@ impl Home {
         }
     }
 
+    /// As [`Self::fail`], after a sync that failed.
+    pub fn sync_failed(&self, reason: &str) {
+        if self.health.sync_failed(reason) {
+            self.alarm.notify_one();
+        }
+    }
+
     /// Bytes of a log could not be read, by whoever got them as a range of a file. What the disk is
     /// to blame for takes the directory offline.
     pub fn unreadable(&self, error: &io::Error) {

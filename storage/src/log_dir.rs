@@ -161,8 +161,8 @@ impl LogDir {
             fs.sync_dir(&path).map_err(io)?;
         }
         Ok(Self {
+            health: Arc::new(DirHealth::noting(path.clone(), Arc::clone(&fs))),
             fs,
-            health: Arc::new(DirHealth::new(path.clone())),
             path,
             meta,
             directory_id,
@@ -201,8 +201,8 @@ impl LogDir {
         self.was_clean
     }
 
-    /// The machine was off, or restarted, since the directory was last in use: blocks that no flush
-    /// covered may be missing from its logs, in any order.
+    /// The machine was off, or restarted, since the directory was last in use, or a sync failed: blocks
+    /// that no flush covered may be missing from its logs, in any order.
     #[must_use]
     pub fn machine_restarted(&self) -> bool {
         self.machine_restarted

@@ -93,7 +93,7 @@ impl FlushTarget for LogFlush {
             Err(error) => {
                 tracing::error!(partition = %partition.name, %error, "flush failed");
                 // Whatever the error: what lies past the last good flush is unknown for good.
-                state.home.fail(&error.to_string());
+                state.home.sync_failed(&error.to_string());
                 drop(state);
                 partition.take_offline();
             }

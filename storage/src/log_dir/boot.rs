@@ -1,11 +1,13 @@
-//! Whether the machine went down since a log directory was last used.
+//! Whether blocks may be missing from a log directory: the machine went down since it was last used, or a
+//! sync failed.
 //!
 //! Owns: the file that says under which boot a directory is in use. Never: decides what follows.
 //!
 //! After a killed process the page cache still has all that was written; after a power cut blocks that
 //! no flush covered may be missing in any order. The two ask for different conclusions from a bad
 //! place in a log, so the machine's boot id is written down. The bytes need no sync: whatever
-//! a power cut makes of them, they are not the next boot's id.
+//! a power cut makes of them, they are not the next boot's id. A failed sync drops blocks in the same way,
+//! and what is noted then is no boot's id.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -36,6 +38,11 @@ pub(super) fn note(fs: &dyn FileSystem, dir: &Path) -> io::Result<()> {
         Some(now) => write(fs, &dir.join(BOOT_FILE), &now),
         None => Ok(()),
     }
+}
+
+/// Notes that blocks may be missing from now on: the next start is as one after a power cut.
+pub(super) fn forget(fs: &dyn FileSystem, dir: &Path) -> io::Result<()> {
+    write(fs, &dir.join(BOOT_FILE), "a sync failed")
 }
 
 fn write(fs: &dyn FileSystem, path: &Path, boot: &str) -> io::Result<()> {

@@ -1,11 +1,14 @@
 //! Whether a log directory works.
 //!
-//! Owns: the one flag that says it does not, and which errors are a disk's failure. Never: acts on
-//! it. Invariant: what went offline stays so until the directory is opened anew.
+//! Owns: the one flag that says it does not, what a failed sync leaves to the next start, and which errors
+//! are a disk's failure. Never: acts on it. Invariant: what went offline stays so until the directory is opened anew.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use super::boot;
+use crate::fs::FileSystem;
 
 /// The health of one log directory, shared by everything that works in it. A look at it is one
 /// load.
@@ -13,13 +16,30 @@ use std::sync::OnceLock;
 pub struct DirHealth {
     path: PathBuf,
     offline: OnceLock<String>,
+    /// Where a failed sync is noted.
+    fs: Option<Arc<dyn FileSystem>>,
 }
 
 impl DirHealth {
     /// A directory that works.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
-        Self { path, offline: OnceLock::new() }
+        Self { path, offline: OnceLock::new(), fs: None }
+    }
+
+    pub(super) fn noting(path: PathBuf, fs: Arc<dyn FileSystem>) -> Self {
+        Self { path, offline: OnceLock::new(), fs: Some(fs) }
+    }
+
+    /// As [`Self::go_offline`], after a sync that failed: of what it was to cover any block may be
+    /// missing, as after a power cut, and the next start is told so.
+    pub fn sync_failed(&self, reason: &str) -> bool {
+        if let Some(fs) = &self.fs
+            && let Err(error) = boot::forget(&**fs, &self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the failed sync is not noted");
+        }
+        self.go_offline(reason)
     }
 
     #[must_use]

@@ -149,3 +149,21 @@ fn a_directory_that_kafka_wrote_opens() {
     assert_eq!(dir.read_checkpoint(CheckpointKind::RecoveryPoint).unwrap().len(), 33);
     assert!(dir.space().unwrap().available > 0);
 }
+
+#[test]
+fn a_failed_sync_is_told_to_the_next_start() {
+    let (_sim, fs) = simulated(1);
+    let dir = open(&fs, &identity(None, 0)).unwrap();
+    assert!(dir.health().sync_failed("EIO"), "it goes offline");
+    drop(dir);
+    let dir = open(&fs, &identity(None, 0)).unwrap();
+    assert!(dir.machine_restarted(), "the machine was not, but blocks may be missing as if it was");
+    dir.note_recovered().unwrap();
+    drop(dir);
+    assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted());
+
+    let dir = open(&fs, &identity(None, 0)).unwrap();
+    assert!(dir.health().go_offline("EIO of a read"));
+    drop(dir);
+    assert!(!open(&fs, &identity(None, 0)).unwrap().machine_restarted(), "nothing was dropped");
+}
