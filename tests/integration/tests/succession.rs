@@ -228,6 +228,9 @@ async fn an_unclean_election_names_what_is_lost_and_what_comes_back_follows() {
     cluster.kill(1);
     cluster.produce("t", 0, &[(b"k", b"d")]).await.unwrap();
     assert_eq!(values(&cluster).await, ["a", "b", "c", "d"], "of those that came back");
+    until("word of the new leader", || {
+        [2, 3].contains(&partition(&asked)["LeaderId"].as_i64()?).then_some(())
+    });
     let answer = ask(&asked, ELECT_LEADERS, 2, &elect);
     let code = &answer["ReplicaElectionResults"][0]["PartitionResult"][0]["ErrorCode"];
     assert_eq!(*code, 84, "ELECTION_NOT_NEEDED: {answer}");
