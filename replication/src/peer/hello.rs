@@ -215,6 +215,6 @@ mod tests {
 
         let mut old = hello(info(1, None));
         old.version = 0;
-        assert_eq!(old.check(&info(2, None)), Err(Refusal::Version { ours: 1, theirs: 0 }));
+        assert_eq!(old.check(&info(2, None)), Err(Refusal::Version { ours: VERSION, theirs: 0 }));
     }
 }

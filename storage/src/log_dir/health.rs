@@ -1,7 +1,8 @@
 //! Whether a log directory works.
 //!
 //! Owns: the one flag that says it does not, what a failed sync leaves to the next start, and which errors
-//! are a disk's failure. Never: acts on it. Invariant: what went offline stays so until the directory is opened anew.
+//! are a disk's failure. Never: acts on it. Invariant: what went offline stays so until the directory is
+//! opened anew.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
