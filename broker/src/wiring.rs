@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::clock::{Clock, SystemClock};
+use crate::cluster::addresses::is_every_interface;
 use crate::cluster::command::Follower;
 use crate::cluster::control::Control;
 use crate::cluster::controller::{self, Terms};
@@ -518,11 +519,6 @@ fn own_address(config: &BrokerConfig, ports: &[BoundListener], all: &[BoundListe
         return format!("[{host}]:{}", port.address.port());
     }
     format!("{host}:{}", port.address.port())
-}
-
-/// "Every interface" says nothing to other machines.
-fn is_every_interface(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 /// A host that clients are told is one that peers may use as well.

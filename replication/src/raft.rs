@@ -36,7 +36,7 @@ pub use rpc::tell_driver;
 pub(crate) use snapshot::Ships;
 pub use snapshot::SnapshotContent;
 pub use state_machine::StateMachine;
-pub use succession::{Formed, Seat};
+pub use succession::{Formed, LocalLog};
 
 use openraft::impls::leader_id_std;
 use ottla_protocol::records::{Batch as RecordBatch, BatchHeader};

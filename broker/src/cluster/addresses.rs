@@ -59,10 +59,7 @@ impl Addresses {
         for broker in image.brokers() {
             let of = &broker.registration;
             let end = preferred(&self.listeners, &of.endpoints);
-            // An address that means "every interface" says nothing to others.
-            let usable = end.filter(|end| {
-                !end.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
-            });
+            let usable = end.filter(|end| !is_every_interface(&end.host));
             if let Some(end) = usable {
                 let host = &end.host;
                 let bracket = host.contains(':') && !host.starts_with('[');
@@ -75,6 +72,11 @@ impl Addresses {
         sources.registered = registered;
         changed
     }
+}
+
+/// Whether a host stands for every interface of its machine, which says nothing to other machines.
+pub(crate) fn is_every_interface(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 /// Where peers reach a broker: its endpoint of the first of `listeners` that it has.

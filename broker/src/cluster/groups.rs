@@ -20,7 +20,7 @@ use ottla_protocol::model::{NodeId, Uuid};
 use ottla_replication::partition::Partition;
 use ottla_replication::peer::{GroupStarter, Groups, Peers};
 use ottla_replication::raft::{
-    Formed, Group, GroupError, GroupId, GroupParts, GroupSettings, ReplicaId, Seat, succession,
+    Formed, Group, GroupError, GroupId, GroupParts, GroupSettings, LocalLog, ReplicaId, succession,
     tell_driver,
 };
 use ottla_replication::replicas::Replicas;
@@ -223,7 +223,7 @@ impl LocalGroups {
         let directory = replicas.directory_of(name).unwrap_or_default();
         let partition = Arc::clone(&wanted.partition);
         let settings = self.settings.clone();
-        let seat = Seat {
+        let local = LocalLog {
             id,
             node: peers.me(),
             directory,
@@ -232,7 +232,7 @@ impl LocalGroups {
             fresh: wanted.fresh,
             clock: Arc::clone(&settings.clock),
         };
-        let replica = succession::identify(&seat, wanted.formed).await?;
+        let replica = succession::identify(&local, wanted.formed).await?;
         let parts = GroupParts { id, replica, partition, journal, settings };
         let grown =
             wanted.voters.iter().all(|only| only.node == replica.node) && wanted.voters.len() == 1;

@@ -19,7 +19,7 @@ use ottla_protocol::model::{MonoTime, NodeId, Offset};
 use parking_lot::Mutex;
 
 use super::defects::Defect;
-use super::group_log::{Clock, GroupLog, RecoverError};
+use super::group_log::{Clock, GroupLog, RecoverError, Seat};
 use super::journal::{Point, Record};
 use super::log_store::LogStore;
 use super::pump::Pump;
@@ -208,7 +208,7 @@ impl Group {
         let GroupParts { id, replica, partition, journal, settings } = parts;
         let config = settings.config()?;
         let clock = Arc::clone(&settings.clock);
-        let log = GroupLog::recover(id, replica, partition, journal, clock)
+        let log = GroupLog::recover(Seat { id, me: replica, partition, journal, clock })
             .await
             .map_err(|error| GroupError::Recover(id, error))?;
         let store = LogStore::new(Arc::clone(&log), settings.append_bytes_max.into());

@@ -117,12 +117,12 @@ pub(crate) struct GroupLog {
 }
 
 /// Which replica it is, and what it stands on.
-struct Seat {
-    id: GroupId,
-    me: ReplicaId,
-    partition: Arc<Partition>,
-    journal: Arc<Journal>,
-    clock: Clock,
+pub(crate) struct Seat {
+    pub(crate) id: GroupId,
+    pub(crate) me: ReplicaId,
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) clock: Clock,
 }
 
 /// Why a replica's log cannot be used.
@@ -147,24 +147,18 @@ pub enum RecoverError {
 
 impl GroupLog {
     /// Puts together what log and journal hold, and makes it durable.
-    pub(crate) async fn recover(
-        id: GroupId,
-        me: ReplicaId,
-        partition: Arc<Partition>,
-        journal: Arc<Journal>,
-        clock: Clock,
-    ) -> Result<Arc<Self>, RecoverError> {
+    pub(crate) async fn recover(seat: Seat) -> Result<Arc<Self>, RecoverError> {
+        let Seat { id, partition, journal, .. } = &seat;
         if partition.is_offline() {
             // What a failed sync left behind is known only after the process ends.
             return Err(PartitionError::Offline(partition.name().clone()).into());
         }
-        super::installing::resume(id, &partition, &journal).await?;
-        let records = match journal.group(id) {
+        super::installing::resume(*id, partition, journal).await?;
+        let records = match journal.group(*id) {
             Some(records) if !records.is_bare() => records,
             _ if partition.log_end() > Offset::ZERO => return Err(RecoverError::NoJournal),
             known => known.unwrap_or_default(),
         };
-        let seat = Seat { id, me, partition, journal, clock };
         let (map, records) = Returning { seat: &seat, records }.agree().await?;
         let log = Self::assemble(seat, map, &records);
         log.partition.trim(records.log_start)?;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ottla_protocol::model::{LeaderEpoch, NodeId, Offset, Uuid};
 
-use super::group_log::{Clock, GroupLog, RecoverError};
+use super::group_log::{Clock, GroupLog, RecoverError, Seat};
 use super::journal::{Departure, GroupRecords, Identity, Point, Record, all_opened, all_sealed};
 use super::{Group, GroupError, GroupId, Journal, Membership, ReplicaId, StoredMembership, Vote};
 use crate::partition::Partition;
@@ -43,7 +43,7 @@ pub struct Formed {
 
 /// A log that is, or is to be, a replica's.
 #[derive(Clone)]
-pub struct Seat {
+pub struct LocalLog {
     pub id: GroupId,
     pub node: NodeId,
     /// The log directory that holds the partition.
@@ -56,15 +56,21 @@ pub struct Seat {
     pub clock: Clock,
 }
 
-impl std::fmt::Debug for Seat {
+impl std::fmt::Debug for LocalLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("LocalLog").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl Seat {
+impl LocalLog {
     fn replica(&self, key: Uuid) -> ReplicaId {
         ReplicaId { node: self.node, directory: key }
+    }
+
+    /// The place of the replica that it is.
+    pub(crate) fn seat(&self, me: ReplicaId) -> Seat {
+        let (partition, journal) = (Arc::clone(&self.partition), Arc::clone(&self.journal));
+        Seat { id: self.id, me, partition, journal, clock: Arc::clone(&self.clock) }
     }
 
     fn known(&self) -> GroupRecords {
@@ -89,38 +95,38 @@ pub fn identity_of(journal: &Journal, id: GroupId, directory: Uuid) -> (Uuid, u3
 ///
 /// # Errors
 /// The disk's, or log and journal do not fit together.
-pub async fn identify(seat: &Seat, formed: Option<Formed>) -> Result<ReplicaId, GroupError> {
-    let recover = |error| GroupError::Recover(seat.id, error);
-    take_up(seat).await.map_err(recover)?;
-    let known = seat.known();
-    let empty = seat.partition.log_end() == Offset::ZERO;
+pub async fn identify(local: &LocalLog, formed: Option<Formed>) -> Result<ReplicaId, GroupError> {
+    let recover = |error| GroupError::Recover(local.id, error);
+    take_up(local).await.map_err(recover)?;
+    let known = local.known();
+    let empty = local.partition.log_end() == Offset::ZERO;
     if known.moved && empty {
         // Another replica left from here with its votes.
-        tracing::info!(group = %seat.id, key = %seat.fresh, "a new replica where another one was");
-        seat.journal.commit(&[Record::Moved(seat.id, Departure::Done)]).await?;
-        seat.go_by(seat.fresh, formed.map_or(0, |formed| formed.number)).await?;
-        return Ok(seat.replica(seat.fresh));
+        tracing::info!(group = %local.id, key = %local.fresh, "a new replica where another one was");
+        local.journal.commit(&[Record::Moved(local.id, Departure::Done)]).await?;
+        local.go_by(local.fresh, formed.map_or(0, |formed| formed.number)).await?;
+        return Ok(local.replica(local.fresh));
     }
-    let (key, formation) = identity_of(&seat.journal, seat.id, seat.directory);
+    let (key, formation) = identity_of(&local.journal, local.id, local.directory);
     let Some(formed) = formed.filter(|formed| formed.number > formation) else {
-        return Ok(seat.replica(key));
+        return Ok(local.replica(key));
     };
     let bare = known.is_bare() && empty;
     let new = match formed.key {
         Some(given) => given,
         // It came after that, with nothing.
         None if bare => key,
-        None => seat.fresh,
+        None => local.fresh,
     };
-    let begins = formed.leader == seat.node && (formed.key.is_some() || !bare);
+    let begins = formed.leader == local.node && (formed.key.is_some() || !bare);
     if begins {
-        begin(seat, key, (new, formed)).await?;
+        begin(local, key, (new, formed)).await?;
     } else if bare {
-        seat.go_by(new, formed.number).await?;
+        local.go_by(new, formed.number).await?;
     } else {
-        give_way(seat, (new, formed)).await?;
+        give_way(local, (new, formed)).await?;
     }
-    Ok(seat.replica(new))
+    Ok(local.replica(new))
 }
 
 /// What travels with a log that moves: all that its replica must remember, and which move it is.
@@ -139,40 +145,43 @@ pub fn passage(journal: &Journal, id: GroupId, directory: Uuid, passage: Uuid) -
 }
 
 /// Gives the journal what came with a log from another directory.
-async fn take_up(seat: &Seat) -> Result<(), RecoverError> {
-    let Some(bytes) = seat.partition.inspect(|log, _| log.passage())?? else { return Ok(()) };
+async fn take_up(local: &LocalLog) -> Result<(), RecoverError> {
+    let Some(bytes) = local.partition.inspect(|log, _| log.passage())?? else { return Ok(()) };
     let came = all_opened(&bytes).and_then(|records| match records.last() {
-        Some(Record::Identity(id, identity)) if *id == seat.id => Some((*identity, records)),
+        Some(Record::Identity(id, identity)) if *id == local.id => Some((*identity, records)),
         _ => None,
     });
     let Some((identity, records)) = came else {
         let text = "what this replica voted in another directory is not known any more".to_owned();
         return Err(RecoverError::Broken(text));
     };
-    if seat.known().identity != Some(identity) {
-        let mut all = vec![Record::Forget(seat.id)];
+    if local.known().identity != Some(identity) {
+        let mut all = vec![Record::Forget(local.id)];
         all.extend(records);
         // The last one says that all of them are there: a start that lacks it does this again.
         for some in all.chunks(RECORDS_AT_ONCE) {
-            seat.journal.commit(some).await?;
+            local.journal.commit(some).await?;
         }
-        tracing::info!(group = %seat.id, "a replica goes on in another directory");
+        tracing::info!(group = %local.id, "a replica goes on in another directory");
     }
     // Before the group votes: it must never be taken up again.
-    Ok(seat.partition.inspect(|log, _| log.forget_passage())??)
+    Ok(local.partition.inspect(|log, _| log.forget_passage())??)
 }
 
 /// Makes a replica the only one of its group, with the log that it has.
-async fn begin(seat: &Seat, before: Uuid, (key, formed): (Uuid, Formed)) -> Result<(), GroupError> {
-    let before = seat.replica(before);
-    let parts = (Arc::clone(&seat.partition), Arc::clone(&seat.journal), Arc::clone(&seat.clock));
-    let log = GroupLog::recover(seat.id, before, parts.0, parts.1, parts.2)
+async fn begin(
+    local: &LocalLog,
+    before: Uuid,
+    (key, formed): (Uuid, Formed),
+) -> Result<(), GroupError> {
+    let before = local.replica(before);
+    let log = GroupLog::recover(local.seat(before))
         .await
-        .map_err(|error| GroupError::Recover(seat.id, error))?;
+        .map_err(|error| GroupError::Recover(local.id, error))?;
     let last = log.with_map(|map| map.last());
     let (start, end) = (log.partition.watermarks().log_start, log.partition.log_end());
     drop(log);
-    let known = seat.known();
+    let known = local.known();
     let terms = [
         last.map(|last| last.term),
         known.vote.map(|vote| vote.leader_id.term),
@@ -183,31 +192,31 @@ async fn begin(seat: &Seat, before: Uuid, (key, formed): (Uuid, Formed)) -> Resu
     // Later than all that anybody is known to have led in; what was promised before binds nobody now.
     let term = terms.into_iter().flatten().max().unwrap_or(0) + 1;
     let point = Point { index: last.map_or(0, |last| last.index), term, end };
-    let me = seat.replica(key);
+    let me = local.replica(key);
     let voters = Membership::new_with_defaults(vec![BTreeSet::from([me])], []);
     let members = StoredMembership::new(Some(point.log_id()), voters);
     let identity = Identity { key, formation: formed.number, passage: Uuid::nil() };
     tracing::error!(
-        group = %seat.id, epoch = term + 1, %start, %end,
+        group = %local.id, epoch = term + 1, %start, %end,
         "UNCLEAN ELECTION: this replica alone is the group from now on; what others had acknowledged beyond \
          offset {end} is lost"
     );
     let records = [
-        Record::Purge(seat.id, point, members),
-        Record::Vote(seat.id, Vote::new(term, me)),
+        Record::Purge(local.id, point, members),
+        Record::Vote(local.id, Vote::new(term, me)),
         // Last: a start that lacks it does all of this again.
-        Record::Identity(seat.id, identity),
+        Record::Identity(local.id, identity),
     ];
-    Ok(seat.journal.commit(&records).await?)
+    Ok(local.journal.commit(&records).await?)
 }
 
 /// Lets go of a log that is not the group's any more.
-async fn give_way(seat: &Seat, (key, formed): (Uuid, Formed)) -> Result<(), GroupError> {
-    let marks = seat.partition.watermarks();
-    let known = seat.known();
+async fn give_way(local: &LocalLog, (key, formed): (Uuid, Formed)) -> Result<(), GroupError> {
+    let marks = local.partition.watermarks();
+    let known = local.known();
     let committed = known.applied().map_or(Offset::ZERO, |point| point.end);
     tracing::error!(
-        group = %seat.id,
+        group = %local.id,
         leader = %formed.leader,
         log_start = %marks.log_start,
         log_end = %marks.log_end,
@@ -218,8 +227,8 @@ async fn give_way(seat: &Seat, (key, formed): (Uuid, Formed)) -> Result<(), Grou
     );
     let nothing = Point { index: 0, term: 0, end: Offset::ZERO };
     let identity = Identity { key, formation: formed.number, passage: Uuid::nil() };
-    let records = [Record::Left(seat.id, nothing), Record::Identity(seat.id, identity)];
-    Ok(seat.journal.commit(&records).await?)
+    let records = [Record::Left(local.id, nothing), Record::Identity(local.id, identity)];
+    Ok(local.journal.commit(&records).await?)
 }
 
 /// What a replica could begin a group with.

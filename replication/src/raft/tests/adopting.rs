@@ -12,7 +12,7 @@ use ottla_storage::{AppendOrigin, LogSettings};
 use super::cluster::{GROUP, batch, replica, simulate};
 use super::crashes::{disk_of, flushed, now, open_partition};
 use crate::partition::{Copies, Outcome, SubmittedBatch, Until};
-use crate::raft::group_log::GroupLog;
+use crate::raft::group_log::{GroupLog, Seat};
 use crate::raft::journal::{Point, Record};
 use crate::raft::{Group, GroupId, GroupParts, GroupSettings, Membership, StoredMembership, Vote};
 
@@ -79,7 +79,8 @@ impl Lonely {
         let adopted = flushed(&flusher, Group::adopt(&parts)).await;
         adopted.map_err(|error| error.to_string())?;
         let GroupParts { id, replica, partition, journal, .. } = parts;
-        let recovered = GroupLog::recover(id, replica, partition, journal, Arc::new(now));
+        let seat = Seat { id, me: replica, partition, journal, clock: Arc::new(now) };
+        let recovered = GroupLog::recover(seat);
         flushed(&flusher, recovered).await.map_err(|error| error.to_string())
     }
 }

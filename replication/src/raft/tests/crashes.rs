@@ -18,7 +18,7 @@ use ottla_storage::{AfterRecoveryPoint, LogResources, LogSettings, OpenContext, 
 use super::cluster::{GROUP, batch, home, replica, simulate};
 use crate::partition::{Copies, Partition, PartitionParts};
 use crate::raft::defects::Defect;
-use crate::raft::group_log::GroupLog;
+use crate::raft::group_log::{GroupLog, Seat};
 use crate::raft::journal::{Journal, Point, Record};
 use crate::raft::{Batch, Committed, Entry, GroupId, Payload, TypeConfig, Vote};
 
@@ -42,7 +42,8 @@ pub(super) async fn open_as(
     durability: Durability,
 ) -> Result<(Arc<GroupLog>, FlushCoordinator), String> {
     let (partition, journal, flusher) = open_partition(fs, durability, Copies::Several)?;
-    let recovered = GroupLog::recover(GROUP, replica(1), partition, journal, Arc::new(now));
+    let seat = Seat { id: GROUP, me: replica(1), partition, journal, clock: Arc::new(now) };
+    let recovered = GroupLog::recover(seat);
     let log = flushed(&flusher, recovered).await.map_err(|error| error.to_string())?;
     Ok((log, flusher))
 }

@@ -14,7 +14,7 @@ use ottla_storage::{LogResources, LogSettings, OpenContext, PartitionLog};
 
 use super::cluster::{GROUP, home, replica};
 use crate::partition::{Copies, Partition, PartitionParts};
-use crate::raft::group_log::GroupLog;
+use crate::raft::group_log::{GroupLog, Seat};
 use crate::raft::journal::Journal;
 use crate::raft::log_store::LogStore;
 use crate::raft::{GroupParts, GroupSettings, ReplicaId, StateMachine, TypeConfig};
@@ -57,7 +57,8 @@ pub(super) fn parts() -> GroupParts {
 impl StoreBuilder<TypeConfig, LogStore, StateMachine> for Builder {
     async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
         let GroupParts { id, replica, partition, journal, settings } = parts();
-        let log = GroupLog::recover(id, replica, partition, journal, settings.clock);
+        let log =
+            GroupLog::recover(Seat { id, me: replica, partition, journal, clock: settings.clock });
         let log = log.await.unwrap();
         Ok(((), LogStore::new(Arc::clone(&log), 1 << 20), StateMachine::new(log)))
     }

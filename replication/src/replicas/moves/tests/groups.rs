@@ -8,7 +8,7 @@ use ottla_storage::fs::sim::{SimFileSystem, SimOptions};
 use super::{MOVE, STEP, directory, name, new, now, open, other, prepared};
 use crate::partition::Partition;
 use crate::raft::journal::{Departure, Journal, Record};
-use crate::raft::succession::{Formed, Seat, identify, identity_of};
+use crate::raft::succession::{Formed, LocalLog, identify, identity_of};
 use crate::raft::{
     Group, GroupError, GroupId, GroupLog, GroupParts, GroupSettings, ReplicaId, Vote,
 };
@@ -30,14 +30,14 @@ fn vote() -> Vote {
 }
 
 /// A partition as it is opened at a start, and where its replica sits.
-fn seat(replicas: &Replicas, epoch: i32) -> (Arc<Partition>, Seat) {
+fn local(replicas: &Replicas, epoch: i32) -> (Arc<Partition>, LocalLog) {
     let partition = replicas.open_partition(new(epoch, History::Existing), now(0)).unwrap();
-    let seat = seat_of(replicas, &partition);
-    (partition, seat)
+    let local = local_of(replicas, &partition);
+    (partition, local)
 }
 
-fn seat_of(replicas: &Replicas, partition: &Arc<Partition>) -> Seat {
-    Seat {
+fn local_of(replicas: &Replicas, partition: &Arc<Partition>) -> LocalLog {
+    LocalLog {
         id: group(),
         node: NodeId(1),
         directory: replicas.directory_of(&name()).unwrap(),
@@ -49,13 +49,15 @@ fn seat_of(replicas: &Replicas, partition: &Arc<Partition>) -> Seat {
 }
 
 /// What a start makes of the replica: who it is, and the last entry that it has.
-fn started(seat: &Seat, formed: Option<Formed>) -> Result<(ReplicaId, Option<u64>), GroupError> {
+fn started(
+    local: &LocalLog,
+    formed: Option<Formed>,
+) -> Result<(ReplicaId, Option<u64>), GroupError> {
     wait(async {
-        let replica = identify(seat, formed).await?;
-        let parts = (Arc::clone(&seat.partition), Arc::clone(&seat.journal));
-        let log = GroupLog::recover(seat.id, replica, parts.0, parts.1, Arc::clone(&seat.clock))
+        let replica = identify(local, formed).await?;
+        let log = GroupLog::recover(local.seat(replica))
             .await
-            .map_err(|error| GroupError::Recover(seat.id, error))?;
+            .map_err(|error| GroupError::Recover(local.id, error))?;
         Ok((replica, log.with_map(|map| map.last()).map(|last| last.index)))
     })
 }
@@ -65,20 +67,20 @@ fn grouped(seed: u64) -> (SimFileSystem, Uuid) {
     let sim = SimFileSystem::new(seed, SimOptions::default());
     let replicas = prepared(&sim);
     let partition = replicas.partition(&name()).unwrap();
-    let seat = seat_of(&replicas, &partition);
+    let local = local_of(&replicas, &partition);
     let parts = GroupParts {
-        id: seat.id,
-        replica: ReplicaId { node: seat.node, directory: seat.directory },
+        id: local.id,
+        replica: ReplicaId { node: local.node, directory: local.directory },
         partition,
-        journal: Arc::clone(&seat.journal),
-        settings: GroupSettings::new(Arc::clone(&seat.clock)),
+        journal: Arc::clone(&local.journal),
+        settings: GroupSettings::new(Arc::clone(&local.clock)),
     };
     wait(async {
         Group::adopt(&parts).await.unwrap();
-        seat.journal.commit(&[Record::Vote(seat.id, vote())]).await.unwrap();
+        local.journal.commit(&[Record::Vote(local.id, vote())]).await.unwrap();
     });
     replicas.close(now(2_000));
-    (sim, seat.directory)
+    (sim, local.directory)
 }
 
 /// What the broker does, up to where the disk fails; whether the replica has moved.
@@ -111,8 +113,8 @@ fn a_voter_that_moves_remembers_its_vote_whenever_the_power_goes() {
     let (base, key) = grouped(21);
     let (replicas, last) = {
         let replicas = open(&base);
-        let (_, seat) = seat(&replicas, 1);
-        let (replica, last) = started(&seat, None).unwrap();
+        let (_, local) = local(&replicas, 1);
+        let (replica, last) = started(&local, None).unwrap();
         assert_eq!((replica.directory, last.is_some()), (key, true));
         (replicas, last)
     };
@@ -124,7 +126,7 @@ fn a_voter_that_moves_remembers_its_vote_whenever_the_power_goes() {
     for call in 0..10_000 {
         let sim = base.fork(call);
         let replicas = open(&sim);
-        let (_, here) = seat(&replicas, 1);
+        let (_, here) = local(&replicas, 1);
         started(&here, None).unwrap();
         replicas.resume_moves();
         sim.power_off_at(sim.calls() + call);
@@ -134,7 +136,7 @@ fn a_voter_that_moves_remembers_its_vote_whenever_the_power_goes() {
         sim.crash();
 
         let replicas = open(&sim);
-        let (_, here) = seat(&replicas, 2);
+        let (_, here) = local(&replicas, 2);
         let context = format!("power off at call {call}, done {done}");
         let found = started(&here, None).unwrap();
         assert_eq!(found, (ReplicaId { node: NodeId(1), directory: key }, last), "{context}");
@@ -145,7 +147,7 @@ fn a_voter_that_moves_remembers_its_vote_whenever_the_power_goes() {
             drop(here);
             assert!(moved(&replicas), "{context}");
             let partition = replicas.partition(&name()).unwrap();
-            let here = seat_of(&replicas, &partition);
+            let here = local_of(&replicas, &partition);
             assert_eq!(started(&here, None).unwrap(), found, "{context}");
             assert_eq!(remembered(&here.journal), Some(vote()), "{context}");
             assert_eq!(directory(&replicas), to, "{context}");
@@ -163,7 +165,7 @@ fn a_voter_that_moves_remembers_its_vote_whenever_the_power_goes() {
 fn what_is_made_where_a_voter_left_is_another_one() {
     let (sim, key) = grouped(22);
     let replicas = open(&sim);
-    let (_, here) = seat(&replicas, 1);
+    let (_, here) = local(&replicas, 1);
     started(&here, None).unwrap();
     let from = here.journal.clone();
     let began = directory(&replicas);
@@ -171,7 +173,7 @@ fn what_is_made_where_a_voter_left_is_another_one() {
     drop(here);
     assert!(moved(&replicas));
     let partition = replicas.partition(&name()).unwrap();
-    let moved_to = seat_of(&replicas, &partition);
+    let moved_to = local_of(&replicas, &partition);
     assert_eq!(started(&moved_to, None).unwrap().0.directory, key);
     assert_eq!(replicas.identity_of(&name()), Some((key, 0)));
     assert_eq!(remembered(&from), None, "nothing speaks for it here any more");
@@ -184,9 +186,9 @@ fn what_is_made_where_a_voter_left_is_another_one() {
     anew.copies = crate::partition::Copies::Several;
     let partition = replicas.open_partition(anew, now(0)).unwrap();
     assert_eq!(directory(&replicas), began);
-    let seat = seat_of(&replicas, &partition);
-    assert_eq!(started(&seat, None).unwrap().0.directory, FRESH);
-    assert_eq!(identity_of(&seat.journal, group(), key), (FRESH, 0));
+    let local = local_of(&replicas, &partition);
+    assert_eq!(started(&local, None).unwrap().0.directory, FRESH);
+    assert_eq!(identity_of(&local.journal, group(), key), (FRESH, 0));
 }
 
 fn formed(leader: i32) -> Option<Formed> {
@@ -201,7 +203,7 @@ fn a_group_begins_anew_with_the_log_that_is_left_whenever_the_power_goes() {
     for call in 0..10_000 {
         let sim = base.fork(call);
         let replicas = open(&sim);
-        let (partition, here) = seat(&replicas, 1);
+        let (partition, here) = local(&replicas, 1);
         let before = started(&here, None).unwrap().1;
         let end = partition.log_end();
         sim.power_off_at(sim.calls() + call);
@@ -209,7 +211,7 @@ fn a_group_begins_anew_with_the_log_that_is_left_whenever_the_power_goes() {
         drop((partition, here, replicas));
         sim.crash();
         let replicas = open(&sim);
-        let (partition, here) = seat(&replicas, 2);
+        let (partition, here) = local(&replicas, 2);
         let (me, last) = started(&here, formed(1)).unwrap();
         assert_ne!(me.directory, key, "call {call}");
         assert_eq!((partition.log_end(), last), (end, before), "call {call}");
@@ -229,7 +231,7 @@ fn a_group_begins_anew_with_the_log_that_is_left_whenever_the_power_goes() {
 fn a_replica_of_a_former_group_lets_go_of_its_log() {
     let (sim, key) = grouped(24);
     let replicas = open(&sim);
-    let (partition, here) = seat(&replicas, 1);
+    let (partition, here) = local(&replicas, 1);
     let (me, last) = started(&here, formed(2)).unwrap();
     assert_ne!(me.directory, key);
     assert_eq!((partition.log_end(), last), (Offset::ZERO, None));
